@@ -1,0 +1,29 @@
+# make demo: run the demonstration study.  make test: lint, types and tests.  Both build .venv when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= out/demo
+
+.PHONY: demo test lint types unit clean
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: .venv/.installed
+	$(BIN)/drrval run-study studies/demo.yaml --out $(OUT)
+
+test: lint types unit
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed
+	$(BIN)/mypy
+
+unit: .venv/.installed
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv out build *.egg-info

@@ -1,0 +1,1 @@
+"""CT scorers: arrays in, scores and maps out. Independent of drrval."""

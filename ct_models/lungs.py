@@ -1,0 +1,196 @@
+"""Classical lung segmentation of chest CT: thresholds, connected components and morphology, no training.
+
+The steps follow Hu, Hoffman and Reinhardt (2001, 10.1109/42.929615): air inside the body, airways removed, right and
+left separated, boundary closed. Added here: bowel gas, dense disease along the chest wall, table and clothes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ct_models.airways import find_airways
+from ct_models.contract import LEFT, RIGHT
+from ct_models.lung_split import Labels, remove_bowel_gas, split_right_left
+from ct_models.morphology import (
+    Mask,
+    Spacing,
+    Volume,
+    bounding_box,
+    close_mm,
+    coarse_factors,
+    coarse_spacing,
+    coarsen,
+    dilate_mm,
+    erode_mm,
+    fill_axial_holes,
+    open_mm,
+    refine,
+)
+
+_WORK_MM = 2.5
+_TISSUE_HU = -500.0
+_AIR_HU = -400.0
+_BONE_HU = 200.0
+_FAT_HU = (-150.0, -30.0)
+_OPEN_MM = 4.0
+_SMALLEST_PART_CM3 = 5.0
+_SMALLEST_LUNG_CM3 = 150.0
+_PART_HU = -930.0
+_THICK_SHARE = 0.2
+_SMALL_LUNGS_CM3 = 1000.0
+_CLIPPED_CM2 = 10.0
+_CLOSE_MM = 10.0
+_COSTAL_CLOSE_MM = 30.0
+_COSTAL_REACH_MM = 20.0
+
+
+@dataclass(frozen=True)
+class LungSegmentation:
+    """Lungs of one CT.
+
+    Attributes:
+        labels: uint8 ``[z, y, x]``: 0 outside, 1 right lung, 2 left lung.
+        flags: what is doubtful, empty when all is well: ``lungs_joined`` (no border between right and left was found;
+            they are cut at the midline), ``lung_volume_small`` (both together under 1000 cm3),
+            ``lungs_touch_first_slice`` and ``lungs_touch_last_slice`` (more than 10 cm2 of lung in the slice at the
+            feet or the head end: the scan clips the lungs).
+    """
+
+    labels: npt.NDArray[np.uint8]
+    flags: tuple[str, ...] = ()
+
+
+def segment_lungs(hu: Volume, spacing_mm: Spacing) -> LungSegmentation:
+    """Segment the right and the left lung; dense disease inside or along the chest wall counts as lung.
+
+    Works on block means of about 2.5 mm and brings the result back to the full grid, where the border to aerated
+    lung follows the -400 HU surface, half-way between lung and soft tissue. Trachea and main bronchi are left out;
+    vessels inside the lungs are part of them. Disease that fills a whole lobe next to the mediastinum or the diaphragm
+    has no border on them in Hounsfield values and is left out: read a lung with lobar collapse with care.
+
+    Args:
+        hu: float32 ``[z, y, x]``, Hounsfield units; z grows to the head, y to the back, x to the patient's left.
+        spacing_mm: voxel spacing along z, y, x, mm.
+
+    Raises:
+        ValueError: the array is not a volume, the spacing is not positive, or no lungs are in it.
+    """
+    if hu.ndim != 3 or min(spacing_mm) <= 0:
+        raise ValueError(
+            f"segment_lungs got an array of shape {hu.shape} with spacing_mm={spacing_mm}. It needs a [z, y, x] volume "
+            "in Hounsfield units and three positive spacings in millimetres."
+        )
+    factors = coarse_factors(spacing_mm, _WORK_MM)
+    spacing = coarse_spacing(spacing_mm, factors)
+    work = coarsen(hu, factors)
+    body = _find_body(work, spacing)
+    aerated, filled = np.zeros(work.shape, np.uint8), np.zeros(work.shape, np.uint8)
+    box = bounding_box(body) if body.any() else (slice(None),) * 3
+    aerated[box], filled[box], separated = _segment_body(work[box], body[box], spacing)
+    full = _refine_border(hu, aerated, filled, factors, spacing)
+    return LungSegmentation(full, _flags(full, spacing_mm, separated))
+
+
+def _segment_body(hu: Volume, body: Mask, spacing_mm: Spacing) -> tuple[Labels, Labels, bool]:
+    """Labels of the aerated lungs, the same with disease filled in, and whether right and left are well separated."""
+    air = (hu < _AIR_HU) & body
+    airways = find_airways(hu, air, spacing_mm)
+    aerated = _keep_lung_parts(hu, remove_bowel_gas(hu, air & ~airways, spacing_mm), spacing_mm)
+    midline_x = float(np.mean(np.nonzero(airways if airways.any() else body)[2]))
+    labels, separated = split_right_left(hu, aerated, midline_x, spacing_mm)
+    return labels, _fill_disease(hu, labels, body & ~airways, spacing_mm), separated
+
+
+def _find_body(hu: Volume, spacing_mm: Spacing) -> Mask:
+    """The patient with the air inside, without table and clothes."""
+    tissue = hu > _TISSUE_HU
+    parts, _ = ndimage.label(open_mm(tissue, _OPEN_MM, spacing_mm))
+    largest = parts == np.bincount(parts.ravel(), weights=(parts > 0).ravel()).argmax()
+    return fill_axial_holes(tissue & dilate_mm(largest, 2 * _OPEN_MM, spacing_mm))
+
+
+def _keep_lung_parts(hu: Volume, air: Mask, spacing_mm: Spacing) -> Mask:
+    """Keep the lungs and parts of lungs; drop small bowel gas and gaps between skin folds and table.
+
+    A small part must be thick (a fifth of it lies off its surface) and denser than gas.
+
+    Raises:
+        ValueError: nothing as large as a lung is left.
+    """
+    parts, _ = ndimage.label(air)
+    voxel_cm3 = float(np.prod(spacing_mm)) / 1000.0
+    core = air & erode_mm(air, 1.01 * max(spacing_mm[1:]), spacing_mm)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    keep = []
+    for index in np.flatnonzero(sizes * voxel_cm3 >= _SMALLEST_PART_CM3):
+        inside = core & (parts == index)
+        lung_like = sizes[index] * voxel_cm3 > _SMALLEST_LUNG_CM3 or np.median(hu[inside]) > _PART_HU
+        if inside.sum() >= _THICK_SHARE * sizes[index] and lung_like:
+            keep.append(index)
+    if not (sizes[keep] * voxel_cm3 > _SMALLEST_LUNG_CM3).any():
+        raise ValueError(
+            f"no lungs found: the largest region of air inside the body has {sizes.max() * voxel_cm3:.0f} cm3, and a "
+            f"lung needs more than {_SMALLEST_LUNG_CM3:.0f} cm3. Check that the volume is a chest CT in Hounsfield "
+            "units (air -1000, water 0) with axes [z, y, x], or pass another lung segmenter."
+        )
+    return np.isin(parts, keep)
+
+
+def _fill_disease(hu: Volume, labels: Labels, free: Mask, spacing_mm: Spacing) -> Labels:
+    """Add vessels, nodules and dense disease to each lung.
+
+    A ball of 10 mm closes each lung everywhere. A ball of 30 mm closes it within 20 mm of bone, fat left out, which
+    catches dense disease along the chest wall and leaves heart, aorta, diaphragm and mediastinal fat alone.
+    """
+    bone = hu > _BONE_HU
+    fat = (hu > _FAT_HU[0]) & (hu < _FAT_HU[1])
+    costal = dilate_mm(bone, _COSTAL_REACH_MM, spacing_mm) & ~dilate_mm(bone, 3.0, spacing_mm)
+    filled = labels.copy()
+    for side in (RIGHT, LEFT):
+        lung = labels == side
+        closed = close_mm(lung, _CLOSE_MM, spacing_mm)
+        along_wall = close_mm(lung, _COSTAL_CLOSE_MM, spacing_mm) & costal & free & ~fat
+        closed |= open_mm(along_wall, _OPEN_MM, spacing_mm)
+        inside = fill_axial_holes(closed & free & ~bone)
+        filled[inside & (filled == 0)] = side
+    return filled
+
+
+def _refine_border(
+    hu: Volume, aerated: Labels, filled: Labels, factors: tuple[int, int, int], spacing_mm: Spacing
+) -> Labels:
+    """Labels on the full grid: voxels near the border of aerated lung go by their own Hounsfield value."""
+    if factors == (1, 1, 1):
+        return filled
+    full = np.zeros(hu.shape, dtype=np.uint8)
+    reach = max(spacing_mm[1:])
+    for side in np.unique(filled[filled > 0]):
+        box = bounding_box(filled == side, margin=2)
+        lung, air = filled[box] == side, aerated[box] == side
+        rim = dilate_mm(lung, reach, spacing_mm) & ~erode_mm(lung, reach, spacing_mm)
+        rim &= dilate_mm(air, 1.5 * reach, spacing_mm) & ((filled[box] == 0) | air)
+        full_box = tuple(slice(s.start * f, s.stop * f) for s, f in zip(box, factors, strict=True))
+        values, target = hu[full_box], full[full_box]
+        inside = refine(lung, factors, values.shape)
+        by_value = refine(rim, factors, values.shape)
+        inside[by_value] = values[by_value] < _AIR_HU
+        target[inside & (target == 0)] = side
+    return full
+
+
+def _flags(labels: Labels, spacing_mm: Spacing, separated: bool) -> tuple[str, ...]:
+    """What a reader should doubt; see :class:`LungSegmentation`."""
+    pixel_cm2 = spacing_mm[1] * spacing_mm[2] / 100.0
+    volume_cm3 = np.count_nonzero(labels) * pixel_cm2 * spacing_mm[0] / 10.0
+    doubts = {
+        "lungs_joined": not separated,
+        "lung_volume_small": volume_cm3 < _SMALL_LUNGS_CM3,
+        "lungs_touch_first_slice": np.count_nonzero(labels[0]) * pixel_cm2 > _CLIPPED_CM2,
+        "lungs_touch_last_slice": np.count_nonzero(labels[-1]) * pixel_cm2 > _CLIPPED_CM2,
+    }
+    return tuple(flag for flag, doubtful in doubts.items() if doubtful)

@@ -1,0 +1,1 @@
+"""Chest-radiograph scorers: arrays in, scores and maps out. Independent of drrval."""

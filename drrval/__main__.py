@@ -1,0 +1,7 @@
+"""``python -m drrval``."""
+
+import sys
+
+from drrval.cli import main
+
+sys.exit(main())

@@ -1,0 +1,61 @@
+"""``drrval run-study STUDY.yaml``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "run-study", help="render, score and compare every scan of a study, and write the report"
+    )
+    parser.add_argument("study", type=Path, help="study file (YAML)")
+    parser.add_argument("--out", type=Path, help="output folder (default: the study's, else out/NAME)")
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        help="folder that the cohort's paths are relative to (default: the study file's)",
+    )
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="scans worked on at the same time (default 1)"
+    )
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    mode.add_argument("--reports-only", action="store_true", help="rebuild tables, figures and pages; reads no CT")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar (none is shown outside a terminal)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from drrval.study.run import run_study
+
+    screen = logging.StreamHandler(sys.stdout)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("drrval")
+    log.addHandler(screen)
+    try:
+        return run_study(
+            arguments.study,
+            out=arguments.out,
+            data_root=arguments.data_root,
+            jobs=arguments.jobs,
+            dry_run=arguments.dry_run,
+            reports_only=arguments.reports_only,
+            progress=False if arguments.no_progress else None,
+            command=shlex.join(sys.argv),
+        )
+    finally:
+        log.removeHandler(screen)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
+    return value

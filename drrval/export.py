@@ -1,0 +1,105 @@
+"""Writing radiographs: PNG (8 bit), TIFF (16 bit), NIfTI (float signal), DICOM DX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+from drrval import __version__
+from drrval.errors import DrrvalError
+from drrval.radiograph import Radiograph
+
+_PATIENT_ORIENTATION = {"PA": ["L", "F"], "AP": ["L", "F"], "LL": ["P", "F"]}
+
+
+def save_radiograph(radiograph: Radiograph, path: Path) -> Path:
+    """Write a radiograph in the format of the path's suffix.
+
+    ``.png``: displayed image, 8 bit. ``.tif``, ``.tiff``: displayed image, 16 bit. ``.nii``, ``.nii.gz``: receptor
+    signal over the unattenuated beam, float32, one slice, spacing = pixel pitch. ``.dcm``: displayed image, 12 bit,
+    DICOM DX marked as synthetic.
+
+    Raises:
+        DrrvalError: unknown suffix.
+    """
+    name = path.name.lower()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name.endswith(".png"):
+        Image.fromarray(radiograph.image).save(path)
+    elif name.endswith((".tif", ".tiff")):
+        Image.fromarray(radiograph.shown(16)).save(path)
+    elif name.endswith((".nii", ".nii.gz")):
+        image = sitk.GetImageFromArray(radiograph.signal[None])
+        image.SetSpacing((radiograph.geometry.pixel_mm, radiograph.geometry.pixel_mm, 1.0))
+        sitk.WriteImage(image, str(path))
+    elif name.endswith(".dcm"):
+        _as_dicom(radiograph).save_as(path, enforce_file_format=True)
+    else:
+        raise DrrvalError(f"Cannot write {path.name!r}. Expected one of: .png, .tif, .tiff, .nii, .nii.gz, .dcm.")
+    return path
+
+
+def _as_dicom(radiograph: Radiograph) -> FileDataset:
+    """DICOM Digital X-Ray image (PS3.3 A.26) with Synthetic Data (0008,001C) = YES."""
+    geometry = radiograph.geometry
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    # UIDs follow from the content, so that the same radiograph is the same instance.
+    content = [
+        radiograph.source,
+        geometry.view,
+        geometry.preset,
+        str(radiograph.seed),
+        radiograph.display.model_dump_json(),
+    ]
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[*content, radiograph.signal.tobytes().hex()[:4096]])
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+
+    ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID = meta.MediaStorageSOPClassUID
+    ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    ds.StudyInstanceUID = generate_uid(entropy_srcs=["study", radiograph.source])
+    ds.SeriesInstanceUID = generate_uid(entropy_srcs=["series", *content])
+    ds.SyntheticData = "YES"
+    ds.Modality = "DX"
+    ds.PresentationIntentType = "FOR PRESENTATION"
+    ds.ImageType = ["DERIVED", "SECONDARY", "DRR"]
+    ds.DerivationDescription = "Digitally reconstructed radiograph from CT"
+    ds.Manufacturer = "drrval"
+    ds.SoftwareVersions = __version__
+    ds.PatientName = ""
+    ds.PatientID = ""
+    ds.PatientBirthDate = ""
+    ds.PatientSex = ""
+    ds.StudyDate = ""
+    ds.StudyTime = ""
+    ds.AccessionNumber = ""
+    ds.ReferringPhysicianName = ""
+    ds.StudyID = ""
+    ds.SeriesNumber = 1
+    ds.InstanceNumber = 1
+    ds.BodyPartExamined = "CHEST"
+    ds.ViewPosition = geometry.view
+    ds.PatientOrientation = _PATIENT_ORIENTATION[geometry.view]
+    ds.ImageLaterality = "U"
+    ds.DistanceSourceToDetector = round(geometry.sid_mm, 3)
+    ds.ImagerPixelSpacing = [geometry.pixel_mm, geometry.pixel_mm]
+    ds.Rows, ds.Columns = geometry.shape
+    ds.SamplesPerPixel = 1
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
+    ds.PixelRepresentation = 0
+    ds.PixelIntensityRelationship = "LOG"
+    ds.PixelIntensityRelationshipSign = -1
+    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "US"
+    ds.PresentationLUTShape = "IDENTITY"
+    ds.WindowCenter, ds.WindowWidth = 2048, 4096
+    ds.LossyImageCompression = "00"
+    ds.BurnedInAnnotation = "NO"
+    ds.PixelData = (radiograph.shown(16) >> 4).astype(np.uint16).tobytes()
+    return ds

@@ -1,0 +1,1 @@
+"""X-ray physics: tube spectrum, attenuation, scatter and the image receptor."""

@@ -1,0 +1,166 @@
+"""Pages of a study: one for the group, one per subject. They open offline and load nothing."""
+
+from __future__ import annotations
+
+import os
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from drrval.report.embed import inline_svg, png_data_uri
+from drrval.report.figures import MAX_COURSE_PATIENTS, course_figure, regression_figure, save_figure
+from drrval.report.inputs import StudyOutput, read_output
+from drrval.report.methods import methods_text
+from drrval.report.text import accuracy_text, count, file_label, number, p_text, plain, scan_link, subject_page
+from drrval.stats import pair_measurements
+
+PICTURE_WIDTH, OVERVIEW_WIDTH = 640, 1200
+_FIGURES_UP = "../"  # figure files lie one folder below the pages they link to
+
+
+def write_reports(out: Path) -> list[Path]:
+    """Write ``index.html``, a page per subject and the figure files of a study's output folder.
+
+    Reads only files under ``out`` (no CT): ``dataset_description.json``, ``logs/study.json``,
+    ``results/measurements.tsv``, ``results/agreement.json``, ``results/intake.tsv`` and every
+    ``sub-*/ses-*/scan.json`` with its pictures. The same files give the same bytes.
+
+    Args:
+        out: output folder of ``drrval run-study``.
+
+    Returns:
+        Paths of all pages and figures written.
+
+    Raises:
+        StudyError: one of those files is missing or damaged.
+    """
+    output = read_output(out)
+    results, written = _results(output)
+    subjects = [(name, list(scans)) for name, scans in groupby(output.scans, key=lambda scan: scan["subject"])]
+    environment = _environment()
+    common = {"study": output.study, "dataset": output.dataset, "generator": _generator(output.dataset)}
+    names = [name for name, _ in subjects]
+    for place, (name, scans) in enumerate(subjects):
+        page = environment.get_template("subject.html.j2").render(
+            **common,
+            subject=name,
+            scans=[_scan_context(out, scan) for scan in scans],
+            previous=names[place - 1] if place else None,
+            following=names[place + 1] if place + 1 < len(names) else None,
+        )
+        written.append(_write(out / f"sub-{name}.html", page))
+    index = environment.get_template("index.html.j2").render(
+        **common,
+        results=results,
+        notes=_notes(results),
+        reference=output.agreement.get("reference"),
+        definitions=output.agreement.get("definitions", {}),
+        scans=[{**scan, "flags": _all_flags(scan)} for scan in output.scans],
+        failed=[scan for scan in output.scans if scan["status"] != "ok"],
+        n_subjects=len(subjects),
+        intake=output.intake.astype(object).where(output.intake.notna(), None),
+        methods=methods_text(output.study),
+    )
+    written.append(_write(out / "index.html", index))
+    return written
+
+
+def _results(output: StudyOutput) -> tuple[list[dict[str, Any]], list[Path]]:
+    """The rows of agreement.json with their figures inlined, and the figure files written."""
+    pairs = pair_measurements(output.measurements, output.agreement["reference"])
+    results, written = [], []
+    for row in output.agreement["results"]:
+        context = dict(row)
+        if row["n_scans"]:
+            label = f"view-{file_label(row['view'])}_scorer-{file_label(row['scorer'])}"
+            for kind, figure in (
+                ("regression", regression_figure(pairs, row, _FIGURES_UP)),
+                ("course", course_figure(pairs, row)),
+            ):
+                stem = f"{kind}_{label}"
+                png, svg = save_figure(figure, output.folder / "figures" / stem)
+                written += [png, svg]
+                context[kind] = {
+                    "svg": _inlined(svg, stem, row, kind),
+                    "files": [path.relative_to(output.folder).as_posix() for path in (png, svg)],
+                }
+            context["courses_shown"] = min(row["n_patients"], MAX_COURSE_PATIENTS)
+        results.append(context)
+    return results, written
+
+
+def _notes(results: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Each note once, with the results it belongs to."""
+    notes: dict[str, list[str]] = {}
+    for row in results:
+        if row.get("note"):
+            notes.setdefault(row["note"], []).append(f"{row['view']} {row['scorer']}")
+    return list(notes.items())
+
+
+def _inlined(svg: Path, stem: str, row: dict[str, Any], kind: str) -> Markup:
+    what = "Radiograph against CT pneumonia ratio" if kind == "regression" else "Pneumonia ratios over time per patient"
+    description = f"{what}, {row['view']} view, scorer {row['scorer']}, {count(row['n_scans'], 'scan')}"
+    return inline_svg(svg.read_text(encoding="utf-8"), stem, description, _FIGURES_UP)
+
+
+def _scan_context(out: Path, scan: dict[str, Any]) -> dict[str, Any]:
+    folder = f"sub-{scan['subject']}/ses-{scan['session']}"
+    views = {
+        view: {**content, "pictures": _pictures(out, folder, content.get("pictures", []), PICTURE_WIDTH)}
+        for view, content in (scan.get("views") or {}).items()
+    }
+    pictures = _pictures(out, folder, scan.get("pictures") or [], OVERVIEW_WIDTH)
+    rows = scan.get("measurements") or []
+    return {**scan, "pictures": pictures, "views": views, "measurements": rows, "intake": scan.get("intake") or {}}
+
+
+def _pictures(out: Path, folder: str, pictures: list[dict[str, str]], width: int) -> list[dict[str, str | None]]:
+    """Pictures as data addresses; one that cannot be read gets no source, and the page says so."""
+    shown: list[dict[str, str | None]] = []
+    for picture in pictures:
+        relative = f"{folder}/{picture['file']}"
+        try:
+            source = png_data_uri(out / relative, width)
+        except OSError:
+            source = None
+        shown.append({"src": source, "file": relative, "caption": picture.get("caption", "")})
+    return shown
+
+
+def _all_flags(scan: dict[str, Any]) -> list[str]:
+    """Flags of the scan, and of each view with the view's name before them."""
+    flags = list(scan.get("flags") or [])
+    for view, content in (scan.get("views") or {}).items():
+        flags += [f"{view}: {flag}" for flag in content.get("flags") or []]
+    return flags
+
+
+def _generator(dataset: dict[str, Any]) -> str:
+    """Name and version of what made the output (BIDS ``GeneratedBy``)."""
+    made_by = dataset.get("GeneratedBy") or [{}]
+    return " ".join(str(made_by[0][key]) for key in ("Name", "Version") if made_by[0].get(key))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("drrval.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "p": p_text, "plain": plain, "accuracy": accuracy_text}
+    environment.globals |= {"count": count, "scan_link": scan_link, "subject_page": subject_page}
+    return environment
+
+
+def _write(path: Path, page: str) -> Path:
+    """Write a page in one step, so that a reader never meets half of one."""
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_text(page, encoding="utf-8")
+    os.replace(unfinished, path)
+    return path

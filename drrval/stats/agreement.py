@@ -1,0 +1,89 @@
+"""Agreement of radiograph and CT ratios, by the definitions of Amer et al. 2021, section V-D."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from drrval.stats.pairs import pair_measurements
+from drrval.stats.regression import fit_line
+from drrval.stats.trends import compare_trends
+
+INDEPENDENCE_NOTE = (
+    "p_value takes all scans as independent, as the paper does; scans of one patient are not, so it can be too small."
+)
+
+DEFINITIONS = {
+    "n_scans": "scans with status ok and a ratio from both the CT reference and the radiograph scorer",
+    "n_patients": "patients that those scans belong to",
+    "pearson_r": "Pearson correlation of the radiograph ratio with the CT ratio over all scans",
+    "p_value": "two-sided p of pearson_r = 0, all scans taken as independent (scans of one patient are not)",
+    "slope": "slope of the ordinary least squares line of the radiograph ratio on the CT ratio",
+    "intercept": "intercept of that line, percent",
+    "r_squared": "share of the variance of the radiograph ratio that the line explains",
+    "trend_labels": (
+        "per interval between successive scans of a patient and per modality: 1 if current / previous > 1, "
+        "else 0; if previous is 0: 1 if current > 0, else 0 (together: current > previous); "
+        "agree is 1 if both labels are equal"
+    ),
+    "n_intervals": "number of such intervals, over all patients",
+    "trend_accuracy": "share of the intervals whose two labels agree, 0 to 1",
+    "order": "scans of a patient are ordered by date if every one has a date, otherwise by session label",
+    "note": "why a number is missing (null), and what to beware of",
+}
+
+
+def agreement(measurements: pd.DataFrame, reference_scorer: str) -> list[dict[str, Any]]:
+    """Agreement of every (view, radiograph scorer) with the CT reference.
+
+    Args:
+        measurements: as for :func:`drrval.stats.pair_measurements`.
+        reference_scorer: the CT scorer whose ratio is the reference.
+
+    Returns:
+        One JSON-ready dict (no NaN) per view and scorer, in order of appearance: ``view, scorer, reference,
+        n_scans, n_patients, pearson_r, p_value, slope, intercept, r_squared, trend_accuracy, n_intervals,
+        trend_labels, note``. What cannot be computed is None and ``note`` says why. :data:`DEFINITIONS` says
+        what each number is.
+
+    Raises:
+        StudyError: see :func:`drrval.stats.pair_measurements` and :func:`drrval.stats.trend_labels`.
+    """
+    pairs = pair_measurements(measurements, reference_scorer)
+    cxr = measurements.loc[measurements["modality"] == "CXR", ["view", "scorer"]].drop_duplicates()
+    rows = []
+    for view, scorer in cxr.itertuples(index=False):
+        chosen = pairs[(pairs["view"] == view) & (pairs["scorer"] == scorer)]
+        rows.append({"view": str(view), "scorer": str(scorer), "reference": reference_scorer, **_summary(chosen)})
+    return rows
+
+
+def agreement_table(measurements: pd.DataFrame, reference_scorer: str) -> dict[str, Any]:
+    """What ``results/agreement.json`` holds: the reference, the definitions and :func:`agreement`."""
+    return {
+        "reference": reference_scorer,
+        "definitions": DEFINITIONS,
+        "results": agreement(measurements, reference_scorer),
+    }
+
+
+def _summary(pairs: pd.DataFrame) -> dict[str, Any]:
+    line = asdict(fit_line(pairs["ct_ratio_percent"], pairs["cxr_ratio_percent"], ("CT ratio", "radiograph ratio")))
+    intervals = compare_trends(pairs)
+    n_scans, n_patients = len(pairs), int(pairs["subject"].nunique())
+    notes = [line.pop("note")]
+    if not intervals:
+        notes.append("No trend accuracy: no patient has two scans with both ratios.")
+    if line["p_value"] is not None and n_scans > n_patients:
+        notes.append(INDEPENDENCE_NOTE)
+    return {
+        "n_scans": n_scans,
+        "n_patients": n_patients,
+        **line,
+        "trend_accuracy": sum(i["agree"] for i in intervals) / len(intervals) if intervals else None,
+        "n_intervals": len(intervals),
+        "trend_labels": intervals,
+        "note": " ".join(note for note in notes if note),
+    }

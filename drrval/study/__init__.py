@@ -1,0 +1,1 @@
+"""Study runs: one YAML file in, measurements, agreement and a report out."""

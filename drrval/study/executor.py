@@ -1,0 +1,60 @@
+"""Running scans, one after another or in worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def run_all(
+    function: Callable[[Item], Result], items: list[Item], jobs: int, on_death: Callable[[Item], Result]
+) -> Iterator[tuple[Item, Result]]:
+    """Apply a function to all items; yields (item, result) as they finish.
+
+    Args:
+        function: what to do; must not raise, and must be picklable when ``jobs`` > 1.
+        items: what to do it to.
+        jobs: worker processes; 1 runs in this process.
+        on_death: the result of an item whose worker was killed (out of memory, a crash in native code).
+    """
+    if jobs == 1:
+        for item in items:
+            yield item, function(item)
+        return
+    unfinished = list(items)
+    with _pool(jobs) as pool:
+        futures = {pool.submit(function, item): item for item in items}
+        for future in as_completed(futures):
+            if isinstance(future.exception(), BrokenProcessPool):
+                continue
+            unfinished.remove(futures[future])
+            yield futures[future], future.result()
+    # A dead worker takes the whole pool with it, so what is left runs one by one, each in a pool of its own.
+    for item in unfinished:
+        with _pool(1) as pool:
+            alone: Future[Result] = pool.submit(function, item)
+            died = isinstance(alone.exception(), BrokenProcessPool)
+            yield item, on_death(item) if died else alone.result()
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # Spawn, not fork: threads of the numerical libraries do not survive a fork.
+    return ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_limit_threads, initargs=(threads,)
+    )
+
+
+def _limit_threads(threads: int) -> None:
+    import numba
+    import SimpleITK as sitk
+
+    numba.set_num_threads(min(threads, numba.get_num_threads()))
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)

@@ -1,0 +1,241 @@
+"""One scan of a study, from CT file to measurements, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skimage.transform import resize
+
+from ct_models.contract import CTScore
+from cxr_models.contract import CXRScore
+from drrval.body import body_mask
+from drrval.errors import DrrvalError, IntakeError
+from drrval.intake import check_ct
+from drrval.radiograph import Radiograph
+from drrval.render import Patient, position, render
+from drrval.report.overlays import ct_overview, drr_overlay
+from drrval.study.cohort import PlannedScan
+from drrval.study.config import Study
+from drrval.study.fingerprint import noise_seed, scan_key
+from drrval.study.measurements import failed_measurement, measurement
+from drrval.study.scorers import load_ct_scorer, load_cxr_scorer, project_anatomy, score_ct, score_radiograph
+from drrval.study.store import atomic_folder, write_json, write_picture, write_text, write_volume
+
+Record = dict[str, Any]
+
+
+def run_scan(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
+    """Score a scan, or take the finished result of an earlier run.
+
+    Returns:
+        The scan's record (what ``scan.json`` holds) and ``"cached"``, ``"ok"`` or ``"failed"``. A failing scan never
+        raises: its record says why, and ``logs/crash-*.txt`` holds the traceback.
+    """
+    record = _empty_record(scan)
+    try:
+        record["key"] = scan_key(scan, study)
+        finished = finished_record(scan, out, record["key"])
+        if finished is not None:
+            return finished, "cached"
+        with atomic_folder(out / scan.folder, out / "work") as folder:
+            _process(scan, study, out, folder, record)
+            record["status"] = "ok"
+            write_json(folder / "scan.json", record)
+        _crash_file(scan, out).unlink(missing_ok=True)
+        return record, "ok"
+    except Exception as error:  # one bad scan never stops a study
+        expected = isinstance(error, DrrvalError | OSError)
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        return failed_record(scan, study, out, message, traceback.format_exc(), record), "failed"
+
+
+def failed_record(
+    scan: PlannedScan, study: Study, out: Path, message: str, details: str, started: Record | None = None
+) -> Record:
+    """Write and return the record of a scan that failed; ``details`` go to its crash file.
+
+    Args:
+        scan, study, out: as for :func:`run_scan`.
+        message: what went wrong and how to mend it.
+        details: the traceback.
+        started: what was recorded before the failure (the intake findings are kept).
+    """
+    record = {
+        **(started or _empty_record(scan)),
+        "status": "failed",
+        "message": message,
+        "pictures": [],
+        "views": {},
+    }
+    record["measurements"] = _failed_rows(scan, study)
+    write_text(_crash_file(scan, out), f"{scan.scan_id}: {scan.source}\n\n{details}")
+    with atomic_folder(out / scan.folder, out / "work") as folder:
+        write_json(folder / "scan.json", record)
+    return record
+
+
+def finished_record(scan: PlannedScan, out: Path, key: str) -> Record | None:
+    """Record of a finished scan whose inputs, settings and code hash to ``key``, or None."""
+    path = out / scan.folder / "scan.json"
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if record.get("key") == key and record.get("status") == "ok" else None
+
+
+def _crash_file(scan: PlannedScan, out: Path) -> Path:
+    return out / "logs" / f"crash-{scan.scan_id}.txt"
+
+
+def _empty_record(scan: PlannedScan) -> Record:
+    return {
+        "scan_id": scan.scan_id,
+        "subject": scan.subject,
+        "session": scan.session,
+        "date": scan.date,
+        "source": scan.source,
+        "key": "",
+        "status": "failed",
+        "message": "",
+        "flags": [],
+        "intake": {"status": "unread", "findings": [], "facts": {}},
+        "pictures": [],
+        "views": {},
+        "measurements": [],
+    }
+
+
+def _process(scan: PlannedScan, study: Study, out: Path, folder: Path, record: Record) -> None:
+    """Fill the scan's folder and its record."""
+    path = _input_path(scan, out, record)
+    ct, intake = check_ct(path, series_uid=scan.series_uid or None)
+    record["intake"] = intake.to_dict()
+    record["date"] = date = scan.date or str(intake.facts.get("study_date") or "")
+    if ct is None:
+        raise IntakeError(" ".join(f.message for f in intake.findings if f.outcome == "rejected"))
+
+    patient = position(ct, study.materials)
+    scores: dict[str, CTScore] = {}
+    for spec in study.scorers.ct:
+        scores[spec.use] = score = score_ct(load_ct_scorer(spec), ct)
+        record["measurements"].append(measurement(scan, date, "", spec.use, score, score.flags))
+        record["flags"] = sorted({*record["flags"], *score.flags})
+        labels = score.lungs + np.where(score.lesion, 2, 0).astype(np.uint8)
+        write_volume(folder / f"ct_{_file_name(spec.use)}_labels.nii.gz", labels, ct.grid)
+    reference = scores[study.scorers.reference_name]
+    _draw_ct(patient, reference, study.scorers.reference_name, folder, record)
+    for view in study.views:
+        _process_view(scan, study, patient, reference, view, folder, record)
+    record["intake"]["facts"] = {
+        **record["intake"]["facts"],
+        "isocentre_mm": [round(float(v), 3) for v in patient.centre_mm],
+    }
+
+
+def _input_path(scan: PlannedScan, out: Path, record: Record) -> Path:
+    if scan.recipe is None:
+        assert scan.path is not None  # a planned scan has a path or a recipe
+        return scan.path
+    phantom = scan.recipe.make()
+    record["truth"] = {k: float(f"{v:.6g}") for k, v in phantom.truth.items()}
+    path = out / scan.source
+    write_volume(path, np.rint(phantom.volume.hu).astype(np.int16), phantom.volume.grid)
+    return path
+
+
+def _process_view(
+    scan: PlannedScan,
+    study: Study,
+    patient: Patient,
+    reference: CTScore,
+    view: str,
+    folder: Path,
+    record: Record,
+) -> None:
+    seed = noise_seed(study.seed, scan.scan_id, view)
+    drr = render(
+        patient,
+        view,
+        preset=study.preset(view),
+        spectrum=study.spectrum,
+        scatter=study.scatter,
+        detector=study.detector,
+        display=study.display,
+        seed=seed,
+    )
+    drr.save(folder / f"view-{view}_drr.png")
+    if study.output.keep_area_density:
+        np.savez_compressed(folder / f"view-{view}_areadensity.npz", area_density=drr.area_density, signal=drr.signal)
+    pictures = [
+        {
+            "file": f"view-{view}_drr.png",
+            "caption": f"DRR, {view}, preset {drr.geometry.preset}, display {study.display.rule}",
+        }
+    ]
+    projected = project_anatomy(reference, patient.ct.grid, drr)
+    for spec in study.scorers.cxr:
+        score = score_radiograph(load_cxr_scorer(spec), drr, projected)
+        record["measurements"].append(measurement(scan, record["date"], view, spec.use, score, drr.flags))
+        picture = _draw_overlay(drr, score, spec.use, folder)
+        if picture:
+            pictures.append(picture)
+    record["views"][view] = {
+        "geometry": _geometry_record(drr),
+        "seed": seed,
+        "flags": list(drr.flags),
+        "pictures": pictures,
+    }
+    record["flags"] = sorted({*record["flags"], *drr.flags})
+
+
+def _draw_ct(patient: Patient, score: CTScore, scorer: str, folder: Path, record: Record) -> None:
+    sx, sy, sz = patient.ct.grid.spacing_mm
+    body = body_mask(patient.ct, patient.body)
+    write_picture(folder / "ct_overview.png", ct_overview(patient.ct.hu, (sz, sy, sx), score.lungs, score.lesion, body))
+    caption = f"CT, lung window (-600/1500 HU), with the body mask, the lungs and the lesions of the scorer {scorer}"
+    record["pictures"].append({"file": "ct_overview.png", "caption": caption})
+
+
+def _draw_overlay(drr: Radiograph, score: CXRScore, scorer: str, folder: Path) -> dict[str, str] | None:
+    if score.lung_mask is None and score.lesion_mask is None:
+        return None
+    masks = [_on_pixels(m, drr.geometry.shape) for m in (score.lung_mask, score.lesion_mask)]
+    name = f"view-{drr.geometry.view}_{_file_name(scorer)}_overlay.png"
+    write_picture(folder / name, drr_overlay(drr.image, *masks))
+    return {
+        "file": name,
+        "caption": f"{scorer}: ratio {score.ratio_percent:.1f} % (lungs outlined, disease filled)",
+    }
+
+
+def _on_pixels(mask: Any, shape: tuple[int, int]) -> Any:
+    return mask if mask is None or mask.shape == shape else resize(mask, shape, order=0).astype(bool)
+
+
+def _geometry_record(drr: Radiograph) -> Record:
+    geometry = drr.geometry
+    source_to_detector = np.subtract(geometry.detector_centre_mm, geometry.source_mm)
+    return {
+        "preset": geometry.preset,
+        "sid_mm": round(geometry.sid_mm, 3),
+        "pixel_mm": geometry.pixel_mm,
+        "shape": list(geometry.shape),
+        "anti_scatter_grid": geometry.anti_scatter_grid,
+        "source_mm": [round(v, 3) for v in geometry.source_mm],
+        "detector_centre_mm": [round(v, 3) for v in geometry.detector_centre_mm],
+        "beam_direction_lps": [round(float(v), 6) for v in source_to_detector / np.linalg.norm(source_to_detector)],
+    }
+
+
+def _failed_rows(scan: PlannedScan, study: Study) -> list[Record]:
+    rows = [failed_measurement(scan, s.use, "CT", "") for s in study.scorers.ct]
+    return rows + [failed_measurement(scan, s.use, "CXR", view) for view in study.views for s in study.scorers.cxr]
+
+
+def _file_name(scorer: str) -> str:
+    return "".join(c if c.isalnum() or c == "-" else "-" for c in scorer)

@@ -1,0 +1,173 @@
+"""The one bridge between drrval and the scorer packages: finding scorers, converting input, checking output."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from skimage.transform import resize
+
+from ct_models.contract import LEFT, RIGHT, CTInput, CTScore, CTScorer
+from cxr_models.contract import CXRInput, CXRScore, CXRScorer, ProjectedAnatomy
+from drrval.errors import DrrvalError, ScorerError
+from drrval.projection import project_labels
+from drrval.radiograph import Radiograph
+from drrval.study.config import ScorerSpec
+from drrval.volume import CTVolume, Grid
+
+_GROUPS = {"ct": "drrval.ct_models", "cxr": "drrval.cxr_models"}
+_LESION_OFFSET = 2  # labels of the projected anatomy: 1, 2 healthy right and left lung; 3, 4 lesion in them
+
+
+def load_ct_scorer(spec: ScorerSpec) -> CTScorer:
+    """Make the CT scorer that a study names.
+
+    Raises:
+        ScorerError: unknown name, failing import or constructor, or an object that is no CT scorer.
+    """
+    scorer = _make(spec, "ct")
+    if not isinstance(scorer, CTScorer):
+        raise ScorerError(f"CT scorer {spec.use!r} gave a {type(scorer).__name__} without name and score(CTInput).")
+    return scorer
+
+
+def load_cxr_scorer(spec: ScorerSpec) -> CXRScorer:
+    """Make the radiograph scorer that a study names.
+
+    Raises:
+        ScorerError: unknown name, failing import or constructor, or an object that is no CXR scorer.
+    """
+    scorer = _make(spec, "cxr")
+    if not isinstance(scorer, CXRScorer):
+        raise ScorerError(
+            f"CXR scorer {spec.use!r} gave a {type(scorer).__name__} without name, contract and score(CXRInput)."
+        )
+    return scorer
+
+
+def scorer_source(spec: ScorerSpec, kind: str) -> Path | None:
+    """Source file of a scorer, for the resume key; None where it has none."""
+    found = inspect.getsourcefile(_factory(spec, kind))
+    return Path(found) if found else None
+
+
+def score_ct(scorer: CTScorer, ct: CTVolume) -> CTScore:
+    """Score a CT and check the result against the contract.
+
+    Raises:
+        ScorerError: the scorer failed or returned something outside its contract.
+    """
+    sx, sy, sz = ct.grid.spacing_mm
+    score = _guarded(scorer.name, ct.name, lambda: scorer.score(CTInput(ct.hu, (sz, sy, sx))))
+    where = f"CT scorer {scorer.name!r} on {ct.name}"
+    if score.lungs.shape != ct.hu.shape or score.lesion.shape != ct.hu.shape:
+        raise ScorerError(
+            f"{where}: masks {score.lungs.shape}, {score.lesion.shape} differ from the CT's shape {ct.hu.shape}."
+        )
+    if (score.lesion & (score.lungs == 0)).any():
+        raise ScorerError(f"{where}: the lesion mask leaves the lungs. It must lie inside the lung mask.")
+    _check_ranges(where, score, ("ratio_percent", "ratio_right_percent", "ratio_left_percent"), 100.0)
+    _check_ranges(where, score, ("p_pneumonia",), 1.0)
+    return score
+
+
+def project_anatomy(score: CTScore, grid: Grid, radiograph: Radiograph) -> ProjectedAnatomy:
+    """Path length of each ray in lungs and lesions, with the geometry of a radiograph."""
+    labels = score.lungs + np.where(score.lesion, _LESION_OFFSET, 0).astype(np.uint8)
+    cm = project_labels(labels, grid, radiograph.geometry, LEFT + _LESION_OFFSET)
+    right, left, lesion_right, lesion_left = (
+        cm[n - 1] for n in (RIGHT, LEFT, RIGHT + _LESION_OFFSET, LEFT + _LESION_OFFSET)
+    )
+    return ProjectedAnatomy(right + lesion_right, left + lesion_left, lesion_right, lesion_left)
+
+
+def score_radiograph(scorer: CXRScorer, radiograph: Radiograph, projected: ProjectedAnatomy) -> CXRScore:
+    """Convert a radiograph to a scorer's input contract, score it, and check the result.
+
+    The image is the 8-bit displayed one, so that the PNG on disk is what the scorer saw.
+
+    Raises:
+        ScorerError: a view outside the contract, a scorer that failed, or a result outside the contract.
+    """
+    contract = scorer.contract
+    view = radiograph.geometry.view
+    where = f"CXR scorer {scorer.name!r} on the {view} view of {radiograph.source}"
+    if view not in contract.views:
+        raise ScorerError(
+            f"{where}: the scorer accepts views {contract.views}. Leave this view or this scorer out of the study."
+        )
+    image, pixel_mm = _converted(radiograph, scorer)
+    given = CXRInput(image, pixel_mm, view, projected if contract.needs_projection else None)
+    score = _guarded(scorer.name, where, lambda: scorer.score(given))
+    _check_ranges(where, score, ("ratio_percent", "ratio_right_percent", "ratio_left_percent"), 100.0)
+    _check_ranges(where, score, ("p_pneumonia",), 1.0)
+    _check_ranges(where, score, ("score",), 8.0)
+    for mask in (score.lung_mask, score.lesion_mask):
+        if mask is not None and mask.shape != image.shape and mask.shape != radiograph.geometry.shape:
+            raise ScorerError(f"{where}: a mask of shape {mask.shape} came back for an image of shape {image.shape}.")
+    return score
+
+
+def _converted(radiograph: Radiograph, scorer: CXRScorer) -> tuple[npt.NDArray[np.float32], float]:
+    contract = scorer.contract
+    image = radiograph.image.astype(np.float32) / 255.0
+    pixel_mm = radiograph.geometry.pixel_mm
+    if contract.polarity == "bone-dark":
+        image = 1.0 - image
+    if contract.size is not None and contract.size != image.shape:
+        pixel_mm *= image.shape[0] / contract.size[0]
+        image = resize(image, contract.size, order=1, anti_aliasing=True, preserve_range=True).astype(np.float32)
+    low, high = contract.value_range
+    return (low + (high - low) * image).astype(np.float32), pixel_mm
+
+
+def _factory(spec: ScorerSpec, kind: str) -> Callable[..., Any]:
+    if ":" in spec.use:
+        module, attribute = spec.use.split(":", 1)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ScorerError(
+                f"Cannot load the scorer {spec.use!r}: {error}. Expected 'module:attribute' of an importable module."
+            ) from None
+    found = {e.name: e for e in entry_points(group=_GROUPS[kind])}
+    if spec.use not in found:
+        raise ScorerError(
+            f"Unknown {kind.upper()} scorer {spec.use!r}. Installed: {', '.join(sorted(found)) or 'none'}; "
+            "or give 'module:attribute'. "
+            f"Packages add scorers by an entry point in the group {_GROUPS[kind]!r}."
+        )
+    return found[spec.use].load()
+
+
+def _make(spec: ScorerSpec, kind: str) -> Any:
+    factory = _factory(spec, kind)
+    try:
+        return factory(**spec.options)
+    except Exception as error:
+        raise ScorerError(f"Scorer {spec.use!r} cannot be made with options {spec.options}: {error}") from error
+
+
+def _guarded(name: str, where: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except DrrvalError:
+        raise
+    except Exception as error:
+        raise ScorerError(f"Scorer {name!r} failed on {where}: {type(error).__name__}: {error}") from error
+
+
+def _check_ranges(where: str, score: CTScore | CXRScore, fields: tuple[str, ...], top: float) -> None:
+    for name in fields:
+        value = float(getattr(score, name))
+        if not (math.isnan(value) or 0.0 <= value <= top * (1 + 1e-6)):
+            raise ScorerError(
+                f"{where}: {name} is {value:g}, outside 0-{top:g}. The scorer must return values in this range or NaN."
+            )

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from drrval.errors import StudyError
+from drrval.study.cohort import plan_cohort
+from drrval.study.config import CohortSettings
+
+
+def table(tmp_path: Path, *rows: str, header: str = "subject\tsession\tdate\tpath") -> CohortSettings:
+    (tmp_path / "scans.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return CohortSettings(table="scans.tsv")
+
+
+def test_table_is_sorted_by_subject_then_date(tmp_path: Path) -> None:
+    cohort = table(tmp_path, "10\tb\t2020-01-09\tx", "2\ta\t2020-03-01\ty", "10\tc\t2020-01-02\tz")
+    assert [s.scan_id for s in plan_cohort(cohort, tmp_path)] == ["sub-2_ses-a", "sub-10_ses-c", "sub-10_ses-b"]
+
+
+def test_sessions_are_numbered_when_left_out(tmp_path: Path) -> None:
+    cohort = table(tmp_path, "a\tx", "a\ty", header="subject\tpath")
+    assert [s.session for s in plan_cohort(cohort, tmp_path)] == ["01", "02"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a b\t1\t\tx", "line 2: subject is 'a b'. Use letters"),
+        ("a\t1\t02.01.2020\tx", "date '02.01.2020' is not a date. Write it as YYYY-MM-DD"),
+        ("a\t1\t\t", "path is empty"),
+    ],
+)
+def test_broken_rows_are_named(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        plan_cohort(table(tmp_path, row), tmp_path)
+
+
+def test_twins_missing_columns_and_empty_tables_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="Two scans are called sub-a_ses-1"):
+        plan_cohort(table(tmp_path, "a\t1\t\tx", "a\t1\t\ty"), tmp_path)
+    with pytest.raises(StudyError, match=r"column \['path'\] is missing"):
+        plan_cohort(table(tmp_path, "a", header="subject"), tmp_path)
+    with pytest.raises(StudyError, match="lists no scans"):
+        plan_cohort(table(tmp_path), tmp_path)
+
+
+def test_missing_table_shows_the_instructions(tmp_path: Path) -> None:
+    cohort = CohortSettings(table="scans.tsv", instructions="Put the scans here.")
+    with pytest.raises(StudyError, match=r"(?s)does not exist.*Put the scans here"):
+        plan_cohort(cohort, tmp_path)
+
+
+def test_glob_takes_labels_from_the_path_and_leaves_masks_out(tmp_path: Path) -> None:
+    for name in ("p1/2020-01-02.nii.gz", "p1/2020-01-09.nii.gz", "p2/2020-02-01.nii.gz", "p2/2020-02-01_lungs.nii.gz"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"")
+    cohort = CohortSettings.model_validate(
+        {"glob": {"pattern": "**", "name": r"(?P<subject>[^/]+)/(?P<session>(?P<date>[0-9-]+))\.nii"}}
+    )
+    scans = plan_cohort(cohort, tmp_path)
+    assert [(s.subject, s.session, s.date) for s in scans] == [
+        ("p1", "2020-01-02", "2020-01-02"),
+        ("p1", "2020-01-09", "2020-01-09"),
+        ("p2", "2020-02-01", "2020-02-01"),
+    ]
+
+
+def test_glob_errors(tmp_path: Path) -> None:
+    cohort = CohortSettings.model_validate({"glob": {"pattern": "*.mha"}, "instructions": "Give CTs."})
+    with pytest.raises(StudyError, match=r"(?s)No CT below .* matches '\*\.mha'.*Give CTs"):
+        plan_cohort(cohort, tmp_path)
+    with pytest.raises(StudyError, match="is not a folder"):
+        plan_cohort(cohort, tmp_path / "none")
+
+
+def test_simulated_scans_have_dates_and_need_no_files(tmp_path: Path) -> None:
+    cohort = CohortSettings.model_validate({"simulate": {"patients": 2, "timepoints": 3, "seed": 5}})
+    scans = plan_cohort(cohort, tmp_path)
+    assert len(scans) == 6
+    assert all(s.path is None and s.date.startswith("2020-") for s in scans)
+    assert scans == plan_cohort(cohort, tmp_path)

@@ -1,0 +1,405 @@
+"""Pages and figures of a study, from a made-up output folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from drrval.errors import StudyError
+from drrval.report import course_figure, methods_text, regression_figure, save_figure, write_reports
+from drrval.report.text import accuracy_text, file_label, number, p_text, plain
+from drrval.stats import agreement_table, pair_measurements
+
+HOSTILE = "<script>alert('x')</script> & \"q\""
+SCANS = [("01", "01", "2020-03-01", 20.0), ("01", "02", "2020-03-08", 40.0), ("01", "03", "2020-03-20", 10.0),
+         ("02", "01", "2020-03-02", 5.0), ("02", "02", "2020-03-09", 0.0)]  # fmt: skip
+VOID = {"meta", "img", "br", "path", "use", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Collects what a page holds, and fails on tags that do not close."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        assert self._open == []
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+        self.text += " "
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, *names: str) -> list[str]:
+        return [attrs[name] or "" for _, attrs in self.tags for name in names if name in attrs]
+
+
+def measurement(subject: str, session: str, date: str, ratio: float, scorer: str, view: str) -> dict[str, Any]:
+    modality = "CT" if view == "n/a" else "CXR"
+    return {
+        "subject": subject, "session": session, "date": date, "view": view, "scorer": scorer, "modality": modality,
+        "ratio_percent": ratio, "ratio_right_percent": ratio, "ratio_left_percent": "n/a", "p_pneumonia": "n/a",
+        "score": "n/a", "status": "ok", "flags": "n/a",
+    }  # fmt: skip
+
+
+def write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def good_scan(out: Path, subject: str, session: str, date: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    folder = out / f"sub-{subject}" / f"ses-{session}"
+    folder.mkdir(parents=True)
+    picture = np.random.default_rng(int(subject + session)).integers(0, 256, (30, 40), dtype=np.uint8)
+    for name in ("ct_overview.png", "view-PA_drr.png", "view-PA_area_overlay.png"):
+        Image.fromarray(picture).save(folder / name)
+    return {
+        "scan_id": f"sub-{subject}_ses-{session}", "subject": subject, "session": session, "date": date,
+        "source": f"ct/{HOSTILE}.nii.gz", "key": "0" * 64, "status": "ok", "message": "", "flags": [HOSTILE],
+        "intake": {"status": "repaired", "findings": [{"rule": "gap", "outcome": "repaired", "message": HOSTILE}],
+                   "facts": {"slice_count": 120, "spacing_mm": [1.5, 0.7, 0.7], "tilt": None}},
+        "pictures": [{"file": "ct_overview.png", "caption": "CT overview"}],
+        "views": {"PA": {"geometry": {"preset": "chest-pa", "sid_mm": 1800.0}, "seed": 7, "flags": ["body_cropped"],
+                         "pictures": [{"file": "view-PA_drr.png", "caption": "Radiograph"},
+                                      {"file": "view-PA_area_overlay.png", "caption": "Overlay"}]}},
+        "measurements": rows,
+    }  # fmt: skip
+
+
+def make_output(out: Path, *, failed: bool = True) -> Path:
+    """A finished study of two patients, five scans, one radiograph scorer, and a third patient that failed."""
+    rows = []
+    for subject, session, date, ratio in SCANS:
+        mine = [
+            measurement(subject, session, date, ratio, "opacity", "n/a"),
+            measurement(subject, session, date, 1.1 * ratio + 3, "projected-area", "PA"),
+        ]
+        rows += mine
+        write_json(out / f"sub-{subject}/ses-{session}/scan.json", good_scan(out, subject, session, date, mine))
+    if failed:
+        scan = {"scan_id": "sub-03_ses-01", "subject": "03", "session": "01", "date": "", "source": "broken.dcm",
+                "key": "1" * 64, "status": "failed", "flags": [],
+                "message": f"truncated file {HOSTILE}; send it again"}  # fmt: skip
+        write_json(out / "sub-03/ses-01/scan.json", scan)
+    (out / "results").mkdir()
+    table = pd.DataFrame(rows)
+    table.to_csv(out / "results/measurements.tsv", sep="\t", index=False)
+    numbers = table.assign(ratio_percent=table["ratio_percent"].astype(float))
+    write_json(out / "results/agreement.json", agreement_table(numbers, "opacity"))
+    intake = pd.DataFrame([{"subject": "01", "session": "01", "status": "repaired", "message": HOSTILE}])
+    intake.to_csv(out / "results/intake.tsv", sep="\t", index=False)
+    write_json(
+        out / "dataset_description.json", {"Name": "made", "GeneratedBy": [{"Name": "drrval", "Version": "9.9"}]}
+    )
+    write_json(
+        out / "logs/study.json",
+        {
+            "name": f"study {HOSTILE}", "description": "made-up numbers", "views": ["PA"],
+            "geometry": {"PA": "chest-pa"}, "spectrum": {"kvp": 120.0, "filtration_mm_al": 4.3},
+            "detector": {"photons_per_pixel": 100000.0, "response": "energy-integrating", "noise": True},
+            "scatter": {"model": "convolution"}, "display": {"rule": "paper"}, "seed": 11,
+            "scorers": {"ct": ["opacity"], "cxr": ["projected-area"], "reference": "opacity"},
+        },
+    )  # fmt: skip
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    out = make_output(tmp_path_factory.mktemp("out"))
+    return out, write_reports(out)
+
+
+@pytest.fixture(scope="module")
+def pages(report: tuple[Path, list[Path]]) -> dict[str, Page]:
+    return {path.name: Page(path) for path in report[1] if path.suffix == ".html"}
+
+
+def test_writes_all_pages_and_figures(report: tuple[Path, list[Path]]) -> None:
+    out, written = report
+    assert {path.relative_to(out).as_posix() for path in written} == {
+        "index.html", "sub-01.html", "sub-02.html", "sub-03.html",
+        *(f"figures/{kind}_view-PA_scorer-projected-area.{ending}"
+          for kind in ("regression", "course") for ending in ("png", "svg")),
+    }  # fmt: skip
+    assert all(path.is_file() for path in written)
+    assert not list(out.rglob("*.part"))
+
+
+def test_nothing_is_loaded_from_elsewhere(pages: dict[str, Page]) -> None:
+    for page in pages.values():
+        for tag, attrs in page.tags:
+            assert tag not in {"script", "link", "iframe", "object"}
+            for name in ("src", "href", "xlink:href", "srcset", "data"):
+                value = attrs.get(name) or ""
+                if "//" in value and not value.startswith("data:"):
+                    assert (tag, name) == ("a", "href")
+                    assert value.startswith("https://doi.org/")
+
+
+def test_local_links_lead_somewhere(report: tuple[Path, list[Path]], pages: dict[str, Page]) -> None:
+    out = report[0]
+    for name, page in pages.items():
+        for link in page.values("href", "xlink:href"):
+            if link.startswith("https://"):
+                continue
+            file, _, anchor = unquote(link).partition("#")
+            assert not file or (out / file).is_file(), link
+            target = file or name
+            if anchor and target in pages:
+                assert anchor in pages[target].values("id"), link
+
+
+def test_every_point_links_to_its_scan(pages: dict[str, Page]) -> None:
+    links = pages["index.html"].values("xlink:href")
+    assert {f"sub-{subject}.html#ses-{session}" for subject, session, *_ in SCANS} <= set(links)
+
+
+def test_figure_file_links_up_to_the_pages(report: tuple[Path, list[Path]]) -> None:
+    svg = (report[0] / "figures/regression_view-PA_scorer-projected-area.svg").read_text(encoding="utf-8")
+    assert 'xlink:href="../sub-01.html#ses-03"' in svg
+
+
+def test_ids_are_unique(pages: dict[str, Page]) -> None:
+    for page in pages.values():
+        ids = page.values("id")
+        assert len(ids) == len(set(ids))
+
+
+def test_hostile_text_is_shown_and_not_run(report: tuple[Path, list[Path]], pages: dict[str, Page]) -> None:
+    for path in report[1]:
+        if path.suffix == ".html":
+            assert "<script" not in path.read_text(encoding="utf-8")
+    for name in ("index.html", "sub-01.html", "sub-03.html"):
+        assert HOSTILE in pages[name].text
+
+
+def test_pictures_are_embedded(pages: dict[str, Page]) -> None:
+    sources = pages["sub-01.html"].values("src")
+    assert len(sources) == 3 * 3
+    assert all(source.startswith("data:image/png;base64,iVBORw0KGgo") for source in sources)
+    for caption in ("CT overview", "Radiograph", "Overlay"):
+        assert caption in pages["sub-01.html"].text
+
+
+def test_failed_scan_has_a_section_and_a_message(pages: dict[str, Page]) -> None:
+    assert "ses-01" in pages["sub-03.html"].values("id")
+    for name in ("index.html", "sub-03.html"):
+        assert "truncated file" in pages[name].text
+        assert "send it again" in pages[name].text
+    assert "5 of 6 scans finished" in pages["index.html"].text
+
+
+def test_headline_numbers(pages: dict[str, Page]) -> None:
+    text = pages["index.html"].text
+    assert "PA projected-area 2 5 1.00 < 0.001 1.10 3.0 1.00 1.00 (3 of 3)" in text
+    assert "5 scans of 2 patients" in text
+    assert "All: p_value takes all scans as independent" in text
+    assert "drrval 9.9" in text
+
+
+def test_writing_twice_gives_the_same_bytes(report: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    out, written = report
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy, ignore=shutil.ignore_patterns("*.html", "figures"))
+    for first, second in zip(written, write_reports(copy), strict=True):
+        assert first.name == second.name
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_study_in_which_all_scans_failed(tmp_path: Path) -> None:
+    out = make_output(tmp_path / "out")
+    for folder in (out / "sub-01", out / "sub-02"):
+        shutil.rmtree(folder)
+    table = pd.read_csv(out / "results/measurements.tsv", sep="\t", dtype=str)
+    table.iloc[:0].to_csv(out / "results/measurements.tsv", sep="\t", index=False)
+    write_json(out / "results/agreement.json", agreement_table(table.iloc[:0], "opacity"))
+    write_reports(out)
+    text = Page(out / "index.html").text
+    assert "no agreement to report" in text
+    assert "0 of 1 scan finished" in text
+
+
+def test_missing_picture_is_said(tmp_path: Path) -> None:
+    out = make_output(tmp_path / "out")
+    (out / "sub-02/ses-01/view-PA_drr.png").unlink()
+    write_reports(out)
+    assert "sub-02/ses-01/view-PA_drr.png could not be read" in Page(out / "sub-02.html").text
+
+
+def test_wide_pictures_are_reduced(tmp_path: Path) -> None:
+    out = make_output(tmp_path / "out")
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900), dtype=np.uint8)
+    Image.fromarray(noise).save(out / "sub-02/ses-01/view-PA_drr.png")
+    write_reports(out)
+    source = Page(out / "sub-02.html").values("src")[0]
+    assert 400_000 < len(source) < 4 / 3 * 1.1 * 640 * 640
+
+
+@pytest.mark.parametrize(
+    "name", ["logs/study.json", "results/measurements.tsv", "results/agreement.json", "dataset_description.json"]
+)
+def test_not_an_output_folder(tmp_path: Path, name: str) -> None:
+    out = make_output(tmp_path / "out")
+    (out / name).unlink()
+    with pytest.raises(
+        StudyError, match=rf"{Path(name).name} is missing. Give the output folder of `drrval run-study`"
+    ):
+        write_reports(out)
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    out = make_output(tmp_path / "out")
+    scan = out / "sub-01/ses-01/scan.json"
+    write_json(scan, {"subject": "09", "session": "01"})
+    with pytest.raises(StudyError, match=r"scan.json says that it is sub-09/ses-01. Remove that scan's folder"):
+        write_reports(out)
+    scan.write_text('{"subject": ')
+    with pytest.raises(StudyError, match=r"scan.json is not readable as JSON .*Remove it and run the study again"):
+        write_reports(out)
+    scan.write_text("[]")
+    with pytest.raises(StudyError, match=r"must hold a JSON object, got list"):
+        write_reports(out)
+
+
+def fake_pairs(n_patients: int, dated: bool = True) -> tuple[pd.DataFrame, dict[str, Any]]:
+    rows = []
+    for patient in range(1, n_patients + 1):
+        for place in range(3):
+            date = f"2020-03-{1 + 4 * place + patient % 4:02d}" if dated else None
+            ratio = 5.0 + (7 * patient + 11 * place * patient) % 40
+            rows += [measurement(str(patient), str(place), date, ratio, "opacity", "n/a"),  # type: ignore[arg-type]
+                     measurement(str(patient), str(place), date, ratio * 0.9 + 2, "a$b$", "PA")]  # type: ignore[arg-type]  # fmt: skip
+    table = pd.DataFrame(rows)
+    return pair_measurements(table, "opacity"), agreement_table(table, "opacity")["results"][0]
+
+
+def texts(figure: Any) -> list[str]:
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def test_regression_figure_shows_points_line_and_numbers() -> None:
+    pairs, row = fake_pairs(4)
+    figure = regression_figure(pairs, row)
+    axes = figure.axes[0]
+    offsets = np.concatenate([points.get_offsets() for points in axes.collections])
+    assert sorted(map(tuple, offsets)) == sorted(
+        zip(pairs["ct_ratio_percent"], pairs["cxr_ratio_percent"], strict=True)
+    )
+    x, y = axes.lines[1].get_data()
+    np.testing.assert_allclose(y, 0.9 * np.asarray(x) + 2)
+    assert axes.collections[0].get_urls() == ["sub-1.html#ses-0", "sub-1.html#ses-1", "sub-1.html#ses-2"]
+    title = figure.legends[0].get_title().get_text()
+    assert "slope = 0.90\nintercept = 2.0 %" in title
+    assert "4 patients, 12 scans" in title
+    assert [t.get_text() for t in figure.legends[0].get_texts()][2:] == ["sub-1", "sub-2", "sub-3", "sub-4"]
+
+
+def test_many_patients_share_one_legend_entry_and_the_course_says_what_it_leaves_out(tmp_path: Path) -> None:
+    pairs, row = fake_pairs(61)
+    legend = regression_figure(pairs, row).legends[0]
+    assert [t.get_text() for t in legend.get_texts()][2:] == ["colour and shape: patient"]
+    figure = course_figure(pairs, row)
+    assert len(figure.axes) == 60
+    assert any("first 60 of 61 patients" in text for text in texts(figure))
+
+
+@pytest.mark.parametrize(("dated", "times", "label"), [(True, [0, 4, 8], "days"), (False, [1, 2, 3], "scan number")])
+def test_course_figure(dated: bool, times: list[float], label: str) -> None:
+    pairs, row = fake_pairs(2, dated)
+    figure = course_figure(pairs, row)
+    assert len(figure.axes) == 2
+    panel = figure.axes[0]
+    np.testing.assert_allclose(panel.lines[0].get_xdata(), times)
+    np.testing.assert_allclose(panel.lines[0].get_ydata(), pairs["ct_ratio_percent"][:3])
+    np.testing.assert_allclose(panel.lines[1].get_ydata(), pairs["cxr_ratio_percent"][:3])
+    assert [text.get_text() for text in panel.texts] == ["1", "1"]
+    assert [text.get_position()[0] for text in panel.texts] == [(times[0] + times[1]) / 2, (times[1] + times[2]) / 2]
+    assert any(text.startswith(label) for text in texts(figure))
+
+
+def test_figure_without_regression(tmp_path: Path) -> None:
+    pairs, row = fake_pairs(1)
+    short = pairs.iloc[:1]
+    row = {**row, "slope": None, "n_scans": 1, "trend_labels": [], "trend_accuracy": None}
+    figure = regression_figure(short, row)
+    assert figure.legends[0].get_title().get_text().startswith("no regression\n1 patient, 1 scan")
+    save_figure(figure, tmp_path / "a")
+    save_figure(course_figure(short, row), tmp_path / "b")
+
+
+def test_saved_figures_are_deterministic_and_leave_no_global_state(tmp_path: Path) -> None:
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    pairs, row = fake_pairs(3)
+    for folder in ("one", "two"):
+        png, svg = save_figure(regression_figure(pairs, row), tmp_path / folder / "figure.v1")
+        assert (png.name, svg.name) == ("figure.v1.png", "figure.v1.svg")
+    assert dict(mpl.rcParams) == before
+    for name in ("figure.v1.png", "figure.v1.svg"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    with Image.open(tmp_path / "one/figure.v1.png") as picture:
+        assert picture.size == (1140, 735)
+    assert "a$b$" in (tmp_path / "one/figure.v1.svg").read_text(encoding="utf-8")
+
+
+def test_methods_text_speaks_only_of_what_is_set() -> None:
+    full = methods_text(
+        {"views": ["PA", "AP"], "geometry": {"PA": "paper", "AP": {"preset": "chest-ap", "sid_mm": 1000.0}},
+         "materials": {"air_max_hu": -800.0, "soft_tissue_max_hu": 350.0},
+         "spectrum": {"kvp": 120.0, "filtration_mm_al": 4.3}, "detector": {"photons_per_pixel": 1e5, "noise": False},
+         "scatter": {"model": "none"}, "display": {"rule": "fixed"}, "seed": 5,
+         "scorers": {"ct": ["opacity"], "cxr": ["mine"], "reference": "opacity"}}
+    )  # fmt: skip
+    text = " ".join(full.paragraphs)
+    for said in (
+        "Views: PA, AP", "1024 x 1024 pixels of 0.41 mm", "preset chest-ap", "changed: sid_mm 1000",
+        "air up to −800 HU, soft tissue up to 350 HU", "120 kV, 4.3 mm aluminium (SpekPy [3, 4])",
+        "100000 photons per pixel", "no noise", "no scatter", "rule fixed", "Radiograph: mine.", "study seed 5",
+        "The reference was the CT scorer opacity",
+    ):  # fmt: skip
+        assert said in text
+    assert [reference.number for reference in full.references] == list(range(1, 8))
+    assert full.references[0].doi == "10.1109/JBHI.2021.3069169"
+    bare = methods_text({})
+    assert "kV" not in " ".join(bare.paragraphs)
+    assert len(bare.references) == 3
+
+
+def test_number_texts() -> None:
+    assert [number(v) for v in (None, float("nan"), "n/a", 1.005, -7.234, -0.001)] == [
+        "n/a", "n/a", "n/a", "1.00", "\u22127.23", "0.00",
+    ]  # fmt: skip
+    assert [p_text(p) for p in (None, 0.0, 0.0009, 0.0123)] == ["p n/a", "p < 0.001", "p < 0.001", "p = 0.012"]
+    assert accuracy_text({"trend_accuracy": None, "trend_labels": [], "n_intervals": 0}) == "n/a"
+    assert [plain(v) for v in (None, "", True, 0.1 + 0.2, [1, 2.5], {"a": 1})] == [
+        "n/a", "n/a", "yes", "0.3", "1, 2.5", "a 1",
+    ]  # fmt: skip
+    assert [file_label(name) for name in ("projected-area", "my.pkg:Model/../x", "///")] == [
+        "projected-area", "my.pkg-Model-..-x", "unnamed",
+    ]  # fmt: skip
