@@ -11,7 +11,7 @@ OUT ?= out/demo
 	touch $@
 
 demo: .venv/.installed
-	$(BIN)/drrval run-study studies/demo.yaml --out $(OUT)
+	$(BIN)/drrval run-study studies/demo.yaml --out $(OUT) --jobs 2
 
 test: lint types unit
 

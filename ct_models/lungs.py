@@ -129,8 +129,9 @@ def _keep_lung_parts(hu: Volume, air: Mask, spacing_mm: Spacing) -> Mask:
     keep = []
     for index in np.flatnonzero(sizes * voxel_cm3 >= _SMALLEST_PART_CM3):
         inside = core & (parts == index)
-        lung_like = sizes[index] * voxel_cm3 > _SMALLEST_LUNG_CM3 or np.median(hu[inside]) > _PART_HU
-        if inside.sum() >= _THICK_SHARE * sizes[index] and lung_like:
+        if inside.sum() < _THICK_SHARE * sizes[index]:
+            continue
+        if sizes[index] * voxel_cm3 > _SMALLEST_LUNG_CM3 or np.median(hu[inside]) > _PART_HU:
             keep.append(index)
     if not (sizes[keep] * voxel_cm3 > _SMALLEST_LUNG_CM3).any():
         raise ValueError(

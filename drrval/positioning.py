@@ -41,18 +41,18 @@ def scanned_field(grid: Grid, geometry: Geometry, centre_mm: npt.ArrayLike) -> n
 def field_flags(ct: CTVolume, body: Body, geometry: Geometry) -> tuple[str, ...]:
     """What a view leaves out of the panel.
 
-    ``lungs_outside_field``: some air-like lung is imaged beyond the panel's edge. ``body_outside_field``: the chest
-    is wider than the panel (common in practice; shoulders and arms may be cut).
+    ``lungs_outside_field``: aerated lung (without the outermost tips) is imaged beyond the panel's edge.
+    ``body_outside_field``: the chest is wider than the panel (common in practice; shoulders and arms may be cut).
     """
-    flags = []
     rows, columns = geometry.shape
-    lungs = _imaged(body.lung_like, ct, body, geometry)
+    chest = np.zeros_like(body.filled)
+    chest[body.chest_slices()] = True
+    lungs = _imaged(body.lung_like & chest, ct, body, geometry)
+    skin = _imaged(body.filled & chest, ct, body, geometry)[:, 1]
+    flags = []
     if (lungs < -0.5).any() or (lungs > np.array([rows, columns]) - 0.5).any():
         flags.append("lungs_outside_field")
-    chest = np.zeros_like(body.filled)
-    chest[body.chest_slices()] = body.filled[body.chest_slices()]
-    column = _imaged(chest, ct, body, geometry)[:, 1]
-    if (column < -0.5).any() or (column > columns - 0.5).any():
+    if (skin < -0.5).any() or (skin > columns - 0.5).any():
         flags.append("body_outside_field")
     return tuple(flags)
 

@@ -52,7 +52,7 @@ def test_clean_series_is_accepted_in_world_position(tmp_path: Path) -> None:
     assert_is_phantom(volume)
     facts = report.facts
     assert (facts["format"], facts["modality"], facts["n_files"], facts["n_slices"]) == ("DICOM", "CT", 28, 28)
-    assert (facts["kvp"], facts["study_date"], facts["patient_position"]) == (120.0, "20200102", "HFS")
+    assert (facts["kvp"], facts["study_date"], facts["patient_position"]) == (120.0, "2020-01-02", "HFS")
     assert (facts["hu_min"], facts["hu_max"]) == (-1000.0, 700.0)
     assert "Not^Reported" not in str(report.to_dict())
 

@@ -123,6 +123,7 @@ def make_output(out: Path, *, failed: bool = True) -> Path:
             "detector": {"photons_per_pixel": 100000.0, "response": "energy-integrating", "noise": True},
             "scatter": {"model": "convolution"}, "display": {"rule": "paper"}, "seed": 11,
             "scorers": {"ct": ["opacity"], "cxr": ["projected-area"], "reference": "opacity"},
+            "scans": [{"folder": path.parent.relative_to(out).as_posix()} for path in out.rglob("scan.json")],
         },
     )  # fmt: skip
     return out
@@ -233,8 +234,8 @@ def test_writing_twice_gives_the_same_bytes(report: tuple[Path, list[Path]], tmp
 
 def test_a_study_in_which_all_scans_failed(tmp_path: Path) -> None:
     out = make_output(tmp_path / "out")
-    for folder in (out / "sub-01", out / "sub-02"):
-        shutil.rmtree(folder)
+    study = json.loads((out / "logs/study.json").read_text())
+    write_json(out / "logs/study.json", {**study, "scans": [{"folder": "sub-03/ses-01"}]})
     table = pd.read_csv(out / "results/measurements.tsv", sep="\t", dtype=str)
     table.iloc[:0].to_csv(out / "results/measurements.tsv", sep="\t", index=False)
     write_json(out / "results/agreement.json", agreement_table(table.iloc[:0], "opacity"))

@@ -97,7 +97,7 @@ def test_image_is_scaled_to_the_contract(contract: CXRContract, low: float, high
     score_radiograph(scorer, drr, anatomy())
     assert scorer.seen.image.dtype == np.float32
     assert (scorer.seen.image.min(), scorer.seen.image.max()) == pytest.approx((low, high))
-    assert scorer.seen.image == pytest.approx(low + (high - low) * drr.image / 255.0, abs=1e-3)
+    assert scorer.seen.image == pytest.approx(low + (high - low) * (drr.image / 255.0), abs=1e-3)
 
 
 def test_polarity_size_and_pitch_follow_the_contract() -> None:

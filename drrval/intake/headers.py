@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,6 @@ _CT_CLASSES = {
 }
 _DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 _FACT_TAGS = {
-    "patient_id": "PatientID",
     "study_date": "StudyDate",
     "patient_position": "PatientPosition",
     "kvp": "KVP",
@@ -293,4 +293,13 @@ def _facts(image: Dataset) -> dict[str, Any]:
         else:
             value = _value(image, tag)
             facts[name] = str(value) if value else None
+    facts["study_date"] = _iso_date(facts["study_date"])
     return facts
+
+
+def _iso_date(value: str | None) -> str | None:
+    """``20200305`` (DICOM DA) as ``2020-03-05``; None for anything that is not a date."""
+    try:
+        return datetime.datetime.strptime(value or "", "%Y%m%d").date().isoformat()
+    except ValueError:
+        return None

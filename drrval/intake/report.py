@@ -15,7 +15,6 @@ TABLE_FACTS = (
     "format",
     "modality",
     "series_uid",
-    "patient_id",
     "study_date",
     "patient_position",
     "kvp",

@@ -18,7 +18,7 @@ from numba import njit, prange
 from drrval.projection.frame import IndexFrame
 from drrval.projection.sampling import FAST, density, typed_voxels
 
-_TILE = (64, 256)  # detector rows and columns of one task
+_TILE = (64, 512)  # detector rows and columns of one task: its buffers fit the second-level cache
 _GROUP = 8  # planes added to a tile in one go; _add_rows is written for this number
 _FAST_AXIS = (2, 2, 1)  # driving axis -> array axis that is resampled first: x, which is contiguous, where it can be
 

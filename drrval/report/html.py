@@ -25,7 +25,7 @@ def write_reports(out: Path) -> list[Path]:
     """Write ``index.html``, a page per subject and the figure files of a study's output folder.
 
     Reads only files under ``out`` (no CT): ``dataset_description.json``, ``logs/study.json``,
-    ``results/measurements.tsv``, ``results/agreement.json``, ``results/intake.tsv`` and every
+    ``results/measurements.tsv``, ``results/agreement.json``, ``results/intake.tsv`` and each planned
     ``sub-*/ses-*/scan.json`` with its pictures. The same files give the same bytes.
 
     Args:

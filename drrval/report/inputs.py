@@ -24,7 +24,8 @@ class StudyOutput:
         measurements: ``results/measurements.tsv``; names are str, numbers float, ``n/a`` is NaN.
         agreement: ``results/agreement.json``.
         intake: ``results/intake.tsv``, all columns str.
-        scans: every ``sub-*/ses-*/scan.json``, subjects in natural order, scans in time order.
+        scans: ``scan.json`` of every scan that ``study`` lists (folders left by an earlier plan are passed over),
+            subjects in natural order, scans in time order.
     """
 
     folder: Path
@@ -45,23 +46,25 @@ def read_output(folder: Path) -> StudyOutput:
     Raises:
         StudyError: a file is missing or damaged, or a scan's file names another scan than its folder.
     """
+    study = _read_json(folder / "logs" / "study.json")
     return StudyOutput(
         folder=folder,
         dataset=_read_json(folder / "dataset_description.json"),
-        study=_read_json(folder / "logs" / "study.json"),
+        study=study,
         measurements=_read_table(folder / "results" / "measurements.tsv", dict.fromkeys(_NAMES, str)),
         agreement=_read_json(folder / "results" / "agreement.json"),
         intake=_read_table(folder / "results" / "intake.tsv", str),
-        scans=_read_scans(folder),
+        scans=_read_scans(folder, [scan["folder"] for scan in study.get("scans", [])]),
     )
 
 
-def _read_scans(folder: Path) -> list[dict[str, Any]]:
+def _read_scans(folder: Path, places: list[str]) -> list[dict[str, Any]]:
     scans = []
-    for path in sorted(folder.glob("sub-*/ses-*/scan.json")):
+    for planned in places:
+        path = folder / planned / "scan.json"
         scan = _read_json(path)
         place = f"sub-{scan.get('subject')}/ses-{scan.get('session')}"
-        if place != path.parent.relative_to(folder).as_posix():
+        if place != planned:
             raise StudyError(f"{path} says that it is {place}. Remove that scan's folder and run the study again.")
         scans.append(scan)
     if not scans:

@@ -11,6 +11,7 @@ from pathlib import Path
 from drrval.errors import StudyError
 from drrval.intake import find_scans
 from drrval.phantom import SimulatedScan, simulate_cohort
+from drrval.stats import natural_key
 from drrval.study.config import CohortSettings, GlobSettings
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -70,12 +71,7 @@ def plan_cohort(cohort: CohortSettings, data_root: Path) -> list[PlannedScan]:
         assert cohort.glob is not None  # the model guarantees one of the three
         scans = _from_glob(cohort.glob, data_root, cohort.instructions)
     _refuse_twins(scans)
-    return sorted(scans, key=lambda s: (natural(s.subject), s.date, natural(s.session)))
-
-
-def natural(label: str) -> tuple[tuple[int, int | str], ...]:
-    """Sort key that puts ``2`` before ``10``."""
-    return tuple((0, int(p)) if p.isdigit() else (1, p) for p in re.split(r"(\d+)", label) if p)
+    return sorted(scans, key=lambda s: (natural_key(s.subject), s.date, natural_key(s.session)))
 
 
 def _simulated(recipe: SimulatedScan) -> PlannedScan:

@@ -112,7 +112,9 @@ class OutputSettings(Settings):
     """What is written where."""
 
     folder: str = Field("", description="output folder, relative to the working directory; --out overrides it")
-    keep_area_density: bool = Field(True, description="keep area densities and signal (npz) of every view")
+    keep_area_density: bool = Field(
+        True, description="keep the area densities (npz, g/cm2, [material, row, col]) of every view"
+    )
 
 
 class Study(Settings):

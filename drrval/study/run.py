@@ -77,7 +77,7 @@ def run_study(
         _write_provenance(study, scans, folder, command)
         records = _score_all(study, scans, folder, jobs, progress)
     _write_results(study, scans, records, folder)
-    pages = write_reports(folder)
+    write_reports(folder)
     failed = [r for r in records if r["status"] != "ok"]
     for record in failed:
         log.error("%s failed: %s", record["scan_id"], record["message"])
@@ -85,7 +85,7 @@ def run_study(
         "%d of %d scans ok; report: %s; exit code %d",
         len(records) - len(failed),
         len(records),
-        pages[0],
+        folder / "index.html",
         bool(failed),
     )
     return 1 if failed else 0

@@ -64,7 +64,7 @@ def write_volume(path: Path, array: npt.NDArray[Any], grid: Grid) -> None:
 
 def write_picture(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     """Write grey or RGB pixels as PNG."""
-    Image.fromarray(pixels).save(path, optimize=True)
+    Image.fromarray(pixels).save(path)
 
 
 def clear_unfinished(work: Path) -> None:
