@@ -15,7 +15,7 @@ _PUBLIC = {
     "Radiograph": "drrval.radiograph",
     "project": "drrval.projection",
     "read_ct": "drrval.intake",
-    "render": "drrval.render",
+    "render": "drrval.rendering",
     "view_geometry": "drrval.geometry",
 }
 __all__ = [
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from drrval.intake import read_ct
     from drrval.projection import project
     from drrval.radiograph import Radiograph
-    from drrval.render import render
+    from drrval.rendering import render
     from drrval.volume import CTVolume, Grid
 
 

@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from drrval.geometry import presets
     from drrval.intake import read_ct
-    from drrval.render import render
+    from drrval.rendering import render
     from drrval.settings import DisplaySettings
 
     ct = read_ct(arguments.ct, series_uid=arguments.series_uid)

@@ -16,7 +16,7 @@ from drrval.body import body_mask
 from drrval.errors import DrrvalError, IntakeError
 from drrval.intake import check_ct
 from drrval.radiograph import Radiograph
-from drrval.render import Patient, position, render
+from drrval.rendering import Patient, position, render
 from drrval.report.overlays import ct_overview, drr_overlay
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
