@@ -214,6 +214,7 @@ def test_no_measurements_at_all() -> None:
     empty = table(scan("01", "1", 1, 1)).iloc[:0]
     assert agreement_table(empty, "opacity") == {
         "reference": "opacity",
+        "exclude_flags": [],
         "definitions": DEFINITIONS,
         "results": [],
     }
@@ -259,3 +260,16 @@ def test_fit_line_refuses_what_it_cannot_fit() -> None:
         fit_line([1.0, 2.0, float("nan")], [1.0, 2.0, 3.0])
     with pytest.raises(StudyError, match=r"shapes \(3,\) and \(2,\). Pair the rows first"):
         fit_line([1.0, 2.0, 3.0], [1.0, 2.0])
+
+
+def test_flagged_measurements_can_be_left_out() -> None:
+    rows = table(
+        scan("01", "1", 10.0, 20.0),
+        scan("01", "2", 20.0, 30.0),
+        scan("02", "1", 30.0, 90.0, flags="a;b"),
+        scan("02", "2", 40.0, 50.0, flags="bb"),
+    )
+    every, some = (agreement_table(rows, "opacity", exclude)["results"][0] for exclude in ((), ("b",)))
+    assert (every["n_scans"], some["n_scans"]) == (4, 3)
+    assert some["slope"] == pytest.approx(1.0)
+    assert agreement_table(rows, "opacity", ("c",))["results"][0] == every

@@ -15,7 +15,7 @@ from drrval.report.figures import MAX_COURSE_PATIENTS, course_figure, regression
 from drrval.report.inputs import StudyOutput, read_output
 from drrval.report.methods import methods_text
 from drrval.report.text import accuracy_text, count, file_label, number, p_text, plain, scan_link, subject_page
-from drrval.stats import pair_measurements
+from drrval.stats import pair_measurements, without_flags
 
 PICTURE_WIDTH, OVERVIEW_WIDTH = 640, 1200
 _FIGURES_UP = "../"  # figure files lie one folder below the pages they link to
@@ -70,7 +70,8 @@ def write_reports(out: Path) -> list[Path]:
 
 def _results(output: StudyOutput) -> tuple[list[dict[str, Any]], list[Path]]:
     """The rows of agreement.json with their figures inlined, and the figure files written."""
-    pairs = pair_measurements(output.measurements, output.agreement["reference"])
+    counted = without_flags(output.measurements, output.agreement["exclude_flags"])
+    pairs = pair_measurements(counted, output.agreement["reference"])
     results, written = [], []
     for row in output.agreement["results"]:
         context = dict(row)

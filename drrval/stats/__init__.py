@@ -1,7 +1,7 @@
 """Statistics of a study: tidy tables in, tidy tables or JSON-ready dicts out, no files read or written."""
 
 from drrval.stats.agreement import agreement, agreement_table
-from drrval.stats.pairs import natural_key, pair_measurements, time_order
+from drrval.stats.pairs import natural_key, pair_measurements, time_order, without_flags
 from drrval.stats.regression import LineFit, fit_line
 from drrval.stats.trends import compare_trends, trend_labels
 
@@ -15,4 +15,5 @@ __all__ = [
     "pair_measurements",
     "time_order",
     "trend_labels",
+    "without_flags",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from drrval.stats.pairs import pair_measurements
+from drrval.stats.pairs import pair_measurements, without_flags
 from drrval.stats.regression import fit_line
 from drrval.stats.trends import compare_trends
 
@@ -16,7 +17,10 @@ INDEPENDENCE_NOTE = (
 )
 
 DEFINITIONS = {
-    "n_scans": "scans with status ok and a ratio from both the CT reference and the radiograph scorer",
+    "n_scans": (
+        "scans with status ok and a ratio from both the CT reference and the radiograph scorer; "
+        "measurements with one of exclude_flags are left out"
+    ),
     "n_patients": "patients that those scans belong to",
     "pearson_r": "Pearson correlation of the radiograph ratio with the CT ratio over all scans",
     "p_value": "two-sided p of pearson_r = 0, all scans taken as independent (scans of one patient are not)",
@@ -60,12 +64,18 @@ def agreement(measurements: pd.DataFrame, reference_scorer: str) -> list[dict[st
     return rows
 
 
-def agreement_table(measurements: pd.DataFrame, reference_scorer: str) -> dict[str, Any]:
-    """What ``results/agreement.json`` holds: the reference, the definitions and :func:`agreement`."""
+def agreement_table(
+    measurements: pd.DataFrame, reference_scorer: str, exclude_flags: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What ``results/agreement.json`` holds: the reference, the definitions and :func:`agreement`.
+
+    Measurements that carry one of ``exclude_flags`` are left out of the results.
+    """
     return {
         "reference": reference_scorer,
+        "exclude_flags": list(exclude_flags),
         "definitions": DEFINITIONS,
-        "results": agreement(measurements, reference_scorer),
+        "results": agreement(without_flags(measurements, exclude_flags), reference_scorer),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -57,6 +58,14 @@ def pair_measurements(measurements: pd.DataFrame, reference_scorer: str) -> pd.D
         pairs[f"_{column}"] = pairs[column].map(appearance)
     pairs = pairs.sort_values(["_view", "_scorer", "_order"], kind="stable")
     return pairs[PAIR_COLUMNS].reset_index(drop=True)
+
+
+def without_flags(measurements: pd.DataFrame, flags: Sequence[str]) -> pd.DataFrame:
+    """Measurements without the rows that carry one of ``flags`` (column ``flags``: names separated by ``;``)."""
+    if not flags:
+        return measurements
+    flagged = measurements["flags"].fillna("").map(lambda cell: not set(flags).isdisjoint(str(cell).split(";")))
+    return measurements[~flagged.astype(bool)]
 
 
 def time_order(table: pd.DataFrame) -> pd.Series:

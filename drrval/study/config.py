@@ -108,6 +108,14 @@ class ScorerSettings(Settings):
         return self.reference or self.ct[0].use
 
 
+class StatisticsSettings(Settings):
+    """What counts for the agreement."""
+
+    exclude_flags: tuple[str, ...] = Field(
+        (), description="measurements with one of these flags are left out of the agreement (not of the tables)"
+    )
+
+
 class OutputSettings(Settings):
     """What is written where."""
 
@@ -134,6 +142,7 @@ class Study(Settings):
     detector: DetectorSettings = DetectorSettings()
     display: DisplaySettings = DisplaySettings()
     scorers: ScorerSettings = ScorerSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
     output: OutputSettings = OutputSettings()
 
     @model_validator(mode="before")

@@ -19,7 +19,7 @@ from drrval.study.scorers import scorer_source
 # Packages whose version can change a rendered pixel or a score.
 _NUMERICAL = ("numpy", "scipy", "numba", "SimpleITK", "scikit-image", "spekpy", "xraydb", "torch")
 # Settings that do not change what a scan's folder holds.
-_STUDY_ONLY = ("name", "description", "cohort")
+_STUDY_ONLY = ("name", "description", "cohort", "statistics")
 
 
 def noise_seed(study_seed: int, scan_id: str, view: str) -> int:

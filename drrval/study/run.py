@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from drrval import __version__
 from drrval.errors import StudyError
+from drrval.geometry import presets
 from drrval.report.html import write_reports
 from drrval.stats import agreement_table
 from drrval.study.cohort import PlannedScan, plan_cohort
@@ -70,6 +71,9 @@ def run_study(
     _refuse_foreign_folder(folder, study)
     _start_log(folder)
     log.info("%s: %d scans, output in %s", study.name, len(scans), folder)
+    for view in study.views:
+        if warning := presets()[study.preset(view)].warning:
+            log.warning("%s, preset %s: %s", view, study.preset(view), warning)
     if reports_only:
         records = [_kept_record(scan, study, folder) for scan in scans]
     else:
@@ -211,7 +215,9 @@ def _write_results(study: Study, scans: list[PlannedScan], records: list[Record]
     table = to_table([row for record in records for row in record["measurements"]])
     write_text(results / "measurements.tsv", to_tsv(table))
     write_json(results / "measurements.json", DICTIONARY)
-    write_json(results / "agreement.json", agreement_table(table, study.scorers.reference_name))
+    write_json(
+        results / "agreement.json", agreement_table(table, study.scorers.reference_name, study.statistics.exclude_flags)
+    )
     write_text(
         results / "intake.tsv",
         to_tsv(pd.DataFrame([_intake_row(s, r) for s, r in zip(scans, records, strict=True)])),
