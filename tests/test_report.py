@@ -18,6 +18,7 @@ from drrval.errors import StudyError
 from drrval.report import course_figure, methods_text, regression_figure, save_figure, write_reports
 from drrval.report.text import accuracy_text, file_label, number, p_text, plain
 from drrval.stats import agreement_table, pair_measurements
+from drrval.study.config import Study
 
 HOSTILE = "<script>alert('x')</script> & \"q\""
 SCANS = [("01", "01", "2020-03-01", 20.0), ("01", "02", "2020-03-08", 40.0), ("01", "03", "2020-03-20", 10.0),
@@ -90,6 +91,10 @@ def good_scan(out: Path, subject: str, session: str, date: str, rows: list[dict[
     }  # fmt: skip
 
 
+def resolved_study(**settings: Any) -> dict[str, Any]:
+    return Study.model_validate({"name": "made", "cohort": {"simulate": {}}, **settings}).resolved()
+
+
 def make_output(out: Path, *, failed: bool = True) -> Path:
     """A finished study of two patients, five scans, one radiograph scorer, and a third patient that failed."""
     rows = []
@@ -118,11 +123,8 @@ def make_output(out: Path, *, failed: bool = True) -> Path:
     write_json(
         out / "logs/study.json",
         {
-            "name": f"study {HOSTILE}", "description": "made-up numbers", "views": ["PA"],
-            "geometry": {"PA": "chest-pa"}, "spectrum": {"kvp": 120.0, "filtration_mm_al": 4.3},
-            "detector": {"photons_per_pixel": 100000.0, "response": "energy-integrating", "noise": True},
-            "scatter": {"model": "convolution"}, "display": {"rule": "paper"}, "seed": 11,
-            "scorers": {"ct": ["opacity"], "cxr": ["projected-area"], "reference": "opacity"},
+            **resolved_study(views=["PA"], display={"rule": "paper"}, seed=11),
+            "name": f"study {HOSTILE}",
             "scans": [{"folder": path.parent.relative_to(out).as_posix()} for path in out.rglob("scan.json")],
         },
     )  # fmt: skip
@@ -369,27 +371,32 @@ def test_saved_figures_are_deterministic_and_leave_no_global_state(tmp_path: Pat
     assert "a$b$" in (tmp_path / "one/figure.v1.svg").read_text(encoding="utf-8")
 
 
-def test_methods_text_speaks_only_of_what_is_set() -> None:
-    full = methods_text(
-        {"views": ["PA", "AP"], "geometry": {"PA": "paper", "AP": {"preset": "chest-ap", "sid_mm": 1000.0}},
-         "materials": {"air_max_hu": -800.0, "soft_tissue_max_hu": 350.0},
-         "spectrum": {"kvp": 120.0, "filtration_mm_al": 4.3}, "detector": {"photons_per_pixel": 1e5, "noise": False},
-         "scatter": {"model": "none"}, "display": {"rule": "fixed"}, "seed": 5,
-         "scorers": {"ct": ["opacity"], "cxr": ["mine"], "reference": "opacity"}}
-    )  # fmt: skip
+def test_methods_text_states_the_settings() -> None:
+    study = resolved_study(
+        views=["PA", "AP"],
+        geometry={"PA": "paper", "AP": "chest-ap"},
+        detector={"noise": False, "response": "photon-counting"},
+        scatter={"model": "none"},
+        display={"rule": "minmax"},
+        scorers={"ct": [{"use": "opacity", "options": {"threshold_hu": -600}}], "cxr": ["mine"]},
+        statistics={"exclude_flags": ["lungs_outside_field"]},
+        seed=5,
+    )
+    full = methods_text(study)
     text = " ".join(full.paragraphs)
     for said in (
-        "Views: PA, AP", "1024 x 1024 pixels of 0.41 mm", "preset chest-ap", "changed: sid_mm 1000",
+        "Views: PA, AP", "4 procedural thorax phantoms", "1024 x 1024 pixels of 0.41 mm", "preset chest-ap",
         "air up to −800 HU, soft tissue up to 350 HU", "120 kV, 4.3 mm aluminium (SpekPy [3, 4])",
-        "100000 photons per pixel", "no noise", "no scatter", "rule fixed", "Radiograph: mine.", "study seed 5",
-        "The reference was the CT scorer opacity",
+        "photon-counting response", "no noise", "no scatter", "rule minmax", "with threshold_hu -600",
+        "Radiograph: mine.", "study seed 5", "The reference was the CT scorer opacity", "flagged lungs_outside_field",
     ):  # fmt: skip
         assert said in text
+    assert "quantum noise" not in text
     assert [reference.number for reference in full.references] == list(range(1, 8))
     assert full.references[0].doi == "10.1109/JBHI.2021.3069169"
-    bare = methods_text({})
-    assert "kV" not in " ".join(bare.paragraphs)
-    assert len(bare.references) == 3
+    noisy = " ".join(methods_text(resolved_study()).paragraphs)
+    for said in ("energy-integrating response", "100000 photons per pixel", "scatter estimated by convolution"):
+        assert said in noisy
 
 
 def test_number_texts() -> None:
