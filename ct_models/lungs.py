@@ -31,6 +31,8 @@ from ct_models.morphology import (
     refine,
 )
 
+LUNG_FLAGS = ("lungs_joined", "lung_volume_small", "lungs_touch_first_slice", "lungs_touch_last_slice")
+
 _WORK_MM = 2.5
 _TISSUE_HU = -500.0
 _AIR_HU = -400.0
@@ -188,10 +190,10 @@ def _flags(labels: Labels, spacing_mm: Spacing, separated: bool) -> tuple[str, .
     """What a reader should doubt; see :class:`LungSegmentation`."""
     pixel_cm2 = spacing_mm[1] * spacing_mm[2] / 100.0
     volume_cm3 = np.count_nonzero(labels) * pixel_cm2 * spacing_mm[0] / 10.0
-    doubts = {
-        "lungs_joined": not separated,
-        "lung_volume_small": volume_cm3 < _SMALL_LUNGS_CM3,
-        "lungs_touch_first_slice": np.count_nonzero(labels[0]) * pixel_cm2 > _CLIPPED_CM2,
-        "lungs_touch_last_slice": np.count_nonzero(labels[-1]) * pixel_cm2 > _CLIPPED_CM2,
-    }
-    return tuple(flag for flag, doubtful in doubts.items() if doubtful)
+    doubts = (
+        not separated,
+        volume_cm3 < _SMALL_LUNGS_CM3,
+        np.count_nonzero(labels[0]) * pixel_cm2 > _CLIPPED_CM2,
+        np.count_nonzero(labels[-1]) * pixel_cm2 > _CLIPPED_CM2,
+    )
+    return tuple(flag for flag, doubtful in zip(LUNG_FLAGS, doubts, strict=True) if doubtful)

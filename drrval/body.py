@@ -24,6 +24,7 @@ _TISSUE_HU = -500.0  # skin and table tops count as tissue, foam, blankets and l
 _OPENING_MM = 4.0  # detaches table tops and tubes thinner than twice this from the body
 _REGROWTH_MM = 24.0
 _LUNG_LIKE_HU = -400.0
+_GAS_HU = -960.0  # mean over 9 mm: gas of stomach and bowel, and the trachea; lung stays above, also with emphysema
 _SKIN_VOXELS = 2  # coarse voxels at the surface, where partial volumes look like lung
 _OUTSIDE, _TISSUE, _INTERIOR = 0, 1, 2
 
@@ -87,7 +88,7 @@ def find_body(ct: CTVolume, settings: MaterialSettings | None = None) -> Body:
     interior = deep | ndimage.binary_dilation(filled & ~body, structure=np.ones((1, 3, 3), bool)) & filled
     zones = np.where(interior, _INTERIOR, np.where(envelope, _TISSUE, _OUTSIDE)).astype(np.uint8)
 
-    lung_like = _without_specks(deep & (coarse < _LUNG_LIKE_HU))
+    lung_like = _lungs_of(deep & (coarse < _LUNG_LIKE_HU) & ~_gas(coarse))
     if lung_like.sum() * spacing.prod() < 2e5:
         raise IntakeError(
             f"{ct.name}: the body holds less than 200 cm3 of air-like voxels, so there are no lungs to project. "
@@ -98,7 +99,10 @@ def find_body(ct: CTVolume, settings: MaterialSettings | None = None) -> Body:
 
 def body_mask(ct: CTVolume, body: Body) -> npt.NDArray[np.bool_]:
     """The body on the full grid, bool ``[z, y, x]``."""
-    z, y, x = (np.arange(n) // s for n, s in zip(ct.hu.shape, body.stride, strict=True))
+    z, y, x = (
+        np.minimum((np.arange(n) + s // 2) // s, m - 1)
+        for n, s, m in zip(ct.hu.shape, body.stride, body.zones.shape, strict=True)
+    )
     zones = body.zones[z][:, y][:, :, x]
     return (zones == _INTERIOR) | ((zones == _TISSUE) & (ct.hu > body.air_max_hu))
 
@@ -117,12 +121,16 @@ def isolate_body(ct: CTVolume, body: Body, end_slices: int = 0) -> npt.NDArray[n
 @njit(cache=True, parallel=True, nogil=True)
 def _isolate(hu, zones, sz, sy, sx, air_max_hu, outside, end_slices):  # type: ignore[no-untyped-def]
     nz, ny, nx = hu.shape
+    mz, my, mx = zones.shape
     result = np.empty((nz + 2 * end_slices, ny, nx), np.int16)
     for k in prange(nz + 2 * end_slices):
         z = min(max(k - end_slices, 0), nz - 1)
+        # The nearest coarse voxel: coarse voxel i is the CT's voxel i * stride.
+        zone_z = min((z + sz // 2) // sz, mz - 1)
         for y in range(ny):
+            zone_y = min((y + sy // 2) // sy, my - 1)
             for x in range(nx):
-                zone = zones[z // sz, y // sy, x // sx]
+                zone = zones[zone_z, zone_y, min((x + sx // 2) // sx, mx - 1)]
                 value = hu[z, y, x]
                 inside = zone == 2 or (zone == 1 and value > air_max_hu)
                 result[k, y, x] = np.int16(np.rint(value)) if inside else outside
@@ -144,12 +152,20 @@ def _filled_holes(tissue: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return ~np.isin(air, outside[outside > 0])
 
 
-def _without_specks(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Components of at least a seventh of the whole: either lung, but not the stomach bubble."""
-    labels, _ = ndimage.label(mask)
+def _gas(coarse: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Open gas, at least 15 mm thick, with a rim of one voxel."""
+    gas = ndimage.binary_opening(ndimage.uniform_filter(coarse, 3) < _GAS_HU, iterations=2)
+    return ndimage.binary_dilation(gas)
+
+
+def _lungs_of(air_like: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Lungs without bowel gas: the parts that hold a seventh of the whole once thin bridges are eroded away."""
+    core = ndimage.binary_erosion(ndimage.binary_closing(air_like), iterations=2)
+    labels, _ = ndimage.label(core)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return (sizes >= sizes.sum() / 7)[labels] & mask
+    kept = (sizes >= sizes.sum() / 7)[labels] & core
+    return ndimage.binary_dilation(kept, iterations=3) & air_like
 
 
 def _largest_component(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,8 @@ def _as_dicom(radiograph: Radiograph) -> FileDataset:
         str(radiograph.seed),
         radiograph.display.model_dump_json(),
     ]
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[*content, radiograph.signal.tobytes().hex()[:4096]])
+    pixels = hashlib.sha256(radiograph.signal.tobytes()).hexdigest()
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[*content, pixels])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)

@@ -10,7 +10,16 @@ from drrval.body import Body
 from drrval.geometry import Geometry
 from drrval.volume import CTVolume, Grid
 
+VIEW_FLAGS = (
+    "lungs_outside_field",
+    "body_outside_field",
+    "ct_clips_body_laterally",
+    "ct_clips_lungs_top",
+    "ct_clips_lungs_bottom",
+)
+
 _CONTACT_MM = 10.0  # skin that meets the edge of the scanned field in one slice, at least
+_BELOW_SHOULDERS = 2 / 3  # lower share of the chest: above it nearly every scan cuts shoulders and raised arms
 _CLIPPED_SLICE_SHARE = 0.05
 _CLIPPED_LUNG_CM2 = 8.0  # lung area in an end slice: more than the tip of an apex or of a costophrenic angle
 
@@ -58,19 +67,21 @@ def field_flags(ct: CTVolume, body: Body, geometry: Geometry) -> tuple[str, ...]
 
 
 def clipped_slice_share(ct: CTVolume, body: Body) -> float:
-    """Share (0-1) of the chest's slices in which the skin meets the edge of the scanned field at the sides."""
+    """Share (0-1) of the slices of the chest below the shoulders whose skin meets the edge of the scanned field."""
     scanned = ct.scanned[:: body.stride[1], :: body.stride[2]]
     edge = scanned & ~ndimage.binary_erosion(scanned, structure=np.ones((3, 3), bool))
-    contact = (body.filled[body.chest_slices()] & edge).sum(axis=(1, 2))
+    chest = body.chest_slices()
+    below_shoulders = slice(chest.start, chest.start + round(_BELOW_SHOULDERS * (chest.stop - chest.start)))
+    contact = (body.filled[below_shoulders] & edge).sum(axis=(1, 2))
     return float(np.mean(contact * ct.grid.spacing_mm[1] * body.stride[1] >= _CONTACT_MM))
 
 
 def clipping_flags(ct: CTVolume, body: Body) -> tuple[str, ...]:
     """What the CT itself leaves out.
 
-    ``ct_clips_body_laterally``: the skin meets the edge of the reconstructed field in more than 5 % of the chest's
-    slices, so the DRR lacks soft tissue at the sides. ``ct_clips_lungs_top`` and ``ct_clips_lungs_bottom``: lung is cut
-    by the last or first slice.
+    ``ct_clips_body_laterally``: below the shoulders the skin meets the edge of the reconstructed field in more than 5 %
+    of the slices, so the DRR lacks soft tissue beside the lungs. ``ct_clips_lungs_top`` and
+    ``ct_clips_lungs_bottom``: lung is cut by the last or first slice.
     """
     flags = []
     if clipped_slice_share(ct, body) > _CLIPPED_SLICE_SHARE:

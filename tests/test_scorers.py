@@ -49,7 +49,7 @@ def radiograph(view: str = "PA") -> Radiograph:
     geometry = view_geometry(view, rows=64, columns=64, pixel_mm=6.72)
     signal = np.geomspace(1.0, 0.001, 64 * 64).reshape(64, 64).astype(np.float32)
     return Radiograph(
-        signal, np.zeros((3, 64, 64), np.float32), geometry, DisplaySettings(window=(0.0, 6.0)), 0, (), "ct"
+        signal, np.ones((3, 64, 64), np.float32), geometry, DisplaySettings(window=(0.0, 6.0)), 0, (), "ct"
     )
 
 
@@ -157,3 +157,26 @@ def test_projected_anatomy_keeps_volumes_and_sides() -> None:
     # Half of the right lung is diseased; the cone beam magnifies both halves nearly alike.
     assert parts.lesion_right_cm.sum() / parts.lung_right_cm.sum() == pytest.approx(0.5, abs=0.02)
     assert parts.lung_right_cm[:, :32].sum() > 0.95 * parts.lung_right_cm.sum()
+
+
+def test_nothing_is_scored_outside_the_collimated_field() -> None:
+    ct, drr = box_thorax(), radiograph()
+    drr.area_density[:, :32] = 0.0
+    parts = project_anatomy(BoxCT().score(CTInput(ct.hu, (4.0, 4.0, 4.0))), ct.grid, drr)
+    assert parts.lung_right_cm[:32].max() == 0.0
+    assert parts.lung_right_cm[32:].max() > 0.0
+
+
+def test_ct_masks_of_the_wrong_kind_are_refused() -> None:
+    class Unlabelled(BoxCT):
+        def score(self, ct: CTInput) -> CTScore:
+            score = super().score(ct)
+            return replace(score, lungs=(score.lungs * 3).astype(np.uint8))
+
+    with pytest.raises(ScorerError, match=r"lungs must be uint8 of 0, 1 \(right\), 2 \(left\).*got uint8 up to 6"):
+        score_ct(Unlabelled(), box_thorax())
+
+
+def test_a_contract_that_would_stretch_the_image_is_refused() -> None:
+    with pytest.raises(ScorerError, match="must keep the aspect ratio"):
+        score_radiograph(EchoCXR(CXRContract(size=(32, 64))), radiograph(), anatomy())

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 _CT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
@@ -135,7 +134,10 @@ def read_headers(files: Sequence[Path]) -> FolderHeaders:
     result = FolderHeaders()
     with _quiet_headers():
         for path in files:
-            _sort_file(path, result)
+            try:
+                _sort_file(path, result)
+            except Exception:  # an element of an impossible type, such as a list of UIDs
+                result.damaged.append(path)
     return result
 
 
@@ -165,7 +167,7 @@ def _quiet_headers() -> Iterator[None]:
 def _read_dataset(path: Path, tags: list[str]) -> Dataset | None:
     try:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags), force=True)
-    except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, NotImplementedError, AttributeError):
+    except Exception:  # pydicom raises what it meets in damaged bytes; whatever it is, the file cannot be read
         return None
 
 
@@ -184,7 +186,7 @@ def _value(dataset: Dataset, tag: str) -> Any:
     """Value of a header element, or None where it is absent, empty or malformed."""
     try:
         value = dataset.get(tag)
-    except (ValueError, TypeError, KeyError, NotImplementedError, OverflowError):
+    except Exception:  # as in _read_dataset: a malformed element counts as absent
         return None
     return None if value is None or value == "" else value
 

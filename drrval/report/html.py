@@ -65,6 +65,8 @@ def write_reports(out: Path) -> list[Path]:
         methods=methods_text(output.study),
     )
     written.append(_write(out / "index.html", index))
+    for stale in set(out.glob("sub-*.html")) - set(written):  # of a patient who is no longer in the study
+        stale.unlink()
     return written
 
 

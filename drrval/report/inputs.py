@@ -24,7 +24,7 @@ class StudyOutput:
         measurements: ``results/measurements.tsv``; names are str, numbers float, ``n/a`` is NaN.
         agreement: ``results/agreement.json``.
         intake: ``results/intake.tsv``, all columns str.
-        scans: ``scan.json`` of every scan that ``study`` lists (folders left by an earlier plan are passed over),
+        scans: ``failed.json`` or else ``scan.json`` of every scan that ``study`` lists (other folders are passed over),
             subjects in natural order, scans in time order.
     """
 
@@ -61,7 +61,8 @@ def read_output(folder: Path) -> StudyOutput:
 def _read_scans(folder: Path, places: list[str]) -> list[dict[str, Any]]:
     scans = []
     for planned in places:
-        path = folder / planned / "scan.json"
+        failure = folder / planned / "failed.json"
+        path = failure if failure.exists() else folder / planned / "scan.json"
         scan = _read_json(path)
         place = f"sub-{scan.get('subject')}/ses-{scan.get('session')}"
         if place != planned:

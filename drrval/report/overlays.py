@@ -14,12 +14,6 @@ from drrval.errors import DrrvalError
 LUNG_COLOUR = (86, 200, 233)
 LESION_COLOUR = (255, 106, 0)
 BODY_COLOUR = (240, 228, 66)
-OVERLAY_CAPTION = "Lung outline blue, lesion orange."
-OVERVIEW_CAPTION = (
-    "CT in the lung window (level \u2212600 HU, width 1500 HU): axial slices at 75, 50 and 25 % of the lungs' "
-    "height and a coronal slice through their middle. The patient's right is on the left. Lung outline blue, "
-    "lesion orange, body outline yellow."
-)
 LUNG_WINDOW_HU = (-1350.0, 150.0)
 OVERVIEW_WIDTH = 1200
 AXIAL_FRACTIONS = (0.75, 0.5, 0.25)

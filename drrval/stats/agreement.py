@@ -39,12 +39,15 @@ DEFINITIONS = {
 }
 
 
-def agreement(measurements: pd.DataFrame, reference_scorer: str) -> list[dict[str, Any]]:
+def agreement(
+    measurements: pd.DataFrame, reference_scorer: str, exclude_flags: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """Agreement of every (view, radiograph scorer) with the CT reference.
 
     Args:
         measurements: as for :func:`drrval.stats.pair_measurements`.
         reference_scorer: the CT scorer whose ratio is the reference.
+        exclude_flags: measurements that carry one of these flags do not count.
 
     Returns:
         One JSON-ready dict (no NaN) per view and scorer, in order of appearance: ``view, scorer, reference,
@@ -55,7 +58,7 @@ def agreement(measurements: pd.DataFrame, reference_scorer: str) -> list[dict[st
     Raises:
         StudyError: see :func:`drrval.stats.pair_measurements` and :func:`drrval.stats.trend_labels`.
     """
-    pairs = pair_measurements(measurements, reference_scorer)
+    pairs = pair_measurements(without_flags(measurements, exclude_flags), reference_scorer)
     cxr = measurements.loc[measurements["modality"] == "CXR", ["view", "scorer"]].drop_duplicates()
     rows = []
     for view, scorer in cxr.itertuples(index=False):
@@ -75,7 +78,7 @@ def agreement_table(
         "reference": reference_scorer,
         "exclude_flags": list(exclude_flags),
         "definitions": DEFINITIONS,
-        "results": agreement(without_flags(measurements, exclude_flags), reference_scorer),
+        "results": agreement(measurements, reference_scorer, exclude_flags),
     }
 
 

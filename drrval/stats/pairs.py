@@ -25,8 +25,8 @@ def pair_measurements(measurements: pd.DataFrame, reference_scorer: str) -> pd.D
     """Join each radiograph row with the CT reference row of the same subject and session.
 
     Rows whose status is not ``ok`` or whose ratio is missing are left out, on either side. Scans of a subject
-    come in time order: by date when every scan of the subject in ``measurements`` has one (equal dates by
-    session label), otherwise by session label in natural order (``2`` before ``10``).
+    come in time order: by date when every such scan of the subject has one (equal dates by session label), otherwise
+    by session label in natural order (``2`` before ``10``).
 
     Args:
         measurements: one row per scan, view and scorer with at least the columns ``subject, session, date,
@@ -45,8 +45,8 @@ def pair_measurements(measurements: pd.DataFrame, reference_scorer: str) -> pd.D
     _check_columns(measurements)
     table = measurements.astype({"subject": str, "session": str}).reset_index(drop=True)
     _check_reference(table, reference_scorer)
-    table = table.assign(_order=time_order(table))
     usable = table[(table["status"] == "ok") & table["ratio_percent"].notna()]
+    usable = usable.assign(_order=time_order(usable))
     ct = usable[(usable["modality"] == "CT") & (usable["scorer"] == reference_scorer)]
     cxr = usable[usable["modality"] == "CXR"]
     _check_unique(ct, _SCAN)

@@ -128,7 +128,7 @@ def _from_glob(glob: GlobSettings, data_root: Path, instructions: str) -> list[P
         raise StudyError(_with_instructions(f"No CT below {data_root} matches {glob.pattern!r}.", instructions))
     scans: list[PlannedScan] = []
     for path in paths:
-        relative = path.relative_to(data_root).as_posix()
+        relative = data_root.resolve().name if path == data_root else path.relative_to(data_root).as_posix()
         match = re.search(glob.name, relative)
         if match is None:
             raise StudyError(

@@ -9,8 +9,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ct_models.lungs import LUNG_FLAGS
 from drrval.errors import StudyError
 from drrval.geometry import default_preset, presets
+from drrval.positioning import VIEW_FLAGS
 from drrval.settings import (
     DetectorSettings,
     DisplaySettings,
@@ -114,6 +116,14 @@ class StatisticsSettings(Settings):
     exclude_flags: tuple[str, ...] = Field(
         (), description="measurements with one of these flags are left out of the agreement (not of the tables)"
     )
+
+    @field_validator("exclude_flags")
+    @classmethod
+    def _known_flags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*VIEW_FLAGS, *LUNG_FLAGS)
+        if unknown := sorted(set(value) - set(known)):
+            raise ValueError(f"unknown flags {unknown}; expected some of: {', '.join(known)}")
+        return value
 
 
 class OutputSettings(Settings):

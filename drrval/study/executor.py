@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -31,11 +32,15 @@ def run_all(
     unfinished = list(items)
     with _pool(jobs) as pool:
         futures = {pool.submit(function, item): item for item in items}
-        for future in as_completed(futures):
-            if isinstance(future.exception(), BrokenProcessPool):
-                continue
-            unfinished.remove(futures[future])
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                if isinstance(future.exception(), BrokenProcessPool):
+                    continue
+                unfinished.remove(futures[future])
+                yield futures[future], future.result()
+        except BaseException:  # an interrupt waits for the items under way, not for those that have not begun
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     # A dead worker takes the whole pool with it, so what is left runs one by one, each in a pool of its own.
     for item in unfinished:
         with _pool(1) as pool:
@@ -48,13 +53,14 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # Spawn, not fork: threads of the numerical libraries do not survive a fork.
     return ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_limit_threads, initargs=(threads,)
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(threads,)
     )
 
 
-def _limit_threads(threads: int) -> None:
+def _start_worker(threads: int) -> None:
     import numba
     import SimpleITK as sitk
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
     numba.set_num_threads(min(threads, numba.get_num_threads()))
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)

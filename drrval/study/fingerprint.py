@@ -17,7 +17,7 @@ from drrval.study.config import Study
 from drrval.study.scorers import scorer_source
 
 # Packages whose version can change a rendered pixel or a score.
-_NUMERICAL = ("numpy", "scipy", "numba", "SimpleITK", "scikit-image", "spekpy", "xraydb", "torch")
+_NUMERICAL = ("numpy", "scipy", "numba", "SimpleITK", "pydicom", "scikit-image", "pillow", "spekpy", "xraydb", "torch")
 # Settings that do not change what a scan's folder holds.
 _STUDY_ONLY = ("name", "description", "cohort", "statistics")
 
@@ -28,31 +28,37 @@ def noise_seed(study_seed: int, scan_id: str, view: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def scan_key(scan: PlannedScan, study: Study) -> str:
+def input_sha256(scan: PlannedScan) -> str:
+    """SHA-256 of the scan's files, or of the recipe of a simulated scan.
+
+    Raises:
+        IntakeError: the files are missing or cannot be read.
+    """
+    if scan.recipe is not None:
+        return _sha256(asdict(scan.recipe))
+    assert scan.path is not None  # a planned scan has a path or a recipe
+    return input_digest(scan.path)
+
+
+def scan_key(scan: PlannedScan, study: Study, input_hash: str) -> str:
     """SHA-256 over the scan's input, the study's settings, the scorers' and drrval's code, and library versions."""
     settings = {k: v for k, v in study.resolved().items() if k not in _STUDY_ONLY}
     settings["output"] = {"keep_area_density": study.output.keep_area_density}
     parts = {
-        "input": _recipe(scan) if scan.recipe is not None else input_digest(_path(scan)),
+        "input": input_hash,
         "scan": [scan.subject, scan.session, scan.date, scan.source, scan.series_uid],
         "settings": settings,
         "scorers": _scorer_digests(study),
         "code": code_digest(),
         "libraries": library_versions(),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return _sha256(parts)
 
 
 @cache
 def code_digest() -> str:
     """SHA-256 over the source and data files of drrval, cxr_models and ct_models."""
-    digest = hashlib.sha256()
-    for package in ("drrval", "cxr_models", "ct_models"):
-        root = Path(str(files(package)))
-        for file in sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-            digest.update(f"{package}/{file.relative_to(root).as_posix()}\0".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    return _sha256([_folder_digest(Path(str(files(package)))) for package in ("drrval", "cxr_models", "ct_models")])
 
 
 @cache
@@ -67,19 +73,27 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def _path(scan: PlannedScan) -> Path:
-    assert scan.path is not None  # only simulated scans have none
-    return scan.path
-
-
-def _recipe(scan: PlannedScan) -> dict[str, Any]:
-    return asdict(scan.recipe)  # type: ignore[arg-type]
-
-
 def _scorer_digests(study: Study) -> dict[str, str]:
+    """Per scorer: the code of its package (or module file), and every file that its options name."""
     digests = {}
     for kind, specs in (("ct", study.scorers.ct), ("cxr", study.scorers.cxr)):
         for spec in specs:
             source = scorer_source(spec, kind)
-            digests[f"{kind}:{spec.use}"] = hashlib.sha256(source.read_bytes()).hexdigest() if source else ""
+            code = _folder_digest(source) if source.is_dir() else _file_digest(source)
+            named = [Path(v) for v in spec.options.values() if isinstance(v, str)]
+            digests[f"{kind}:{spec.use}"] = _sha256([code, *(_file_digest(path) for path in named if path.is_file())])
     return digests
+
+
+@cache
+def _folder_digest(root: Path) -> str:
+    kept = sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return _sha256([(path.relative_to(root).as_posix(), _file_digest(path)) for path in kept])
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -78,14 +78,14 @@ def measurement(
     }
 
 
-def failed_measurement(scan: PlannedScan, scorer: str, modality: str, view: str) -> dict[str, Any]:
+def failed_measurement(scan: PlannedScan, date: str, scorer: str, modality: str, view: str) -> dict[str, Any]:
     """The row of something that should have been measured and was not."""
     empty = dict.fromkeys(COLUMNS)
     return {
         **empty,
         "subject": scan.subject,
         "session": scan.session,
-        "date": scan.date or None,
+        "date": date or None,
         "view": view or None,
         "scorer": scorer,
         "modality": modality,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
-import platform
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from drrval import __version__
 from drrval.errors import StudyError
 from drrval.geometry import presets
 from drrval.report.html import write_reports
@@ -22,9 +20,11 @@ from drrval.stats import agreement_table
 from drrval.study.cohort import PlannedScan, plan_cohort
 from drrval.study.config import Study, load_study
 from drrval.study.executor import run_all
-from drrval.study.fingerprint import code_digest, library_versions, scan_key
+from drrval.study.fingerprint import input_sha256, scan_key
 from drrval.study.measurements import DICTIONARY, to_table, to_tsv
-from drrval.study.scan import Record, failed_record, finished_record, run_scan
+from drrval.study.provenance import claim_folder, finished_plan, start_log, write_run, write_scans, write_study
+from drrval.study.records import Record, empty_record, finished_record, latest_record, write_failure
+from drrval.study.scan import run_scan
 from drrval.study.scorers import load_ct_scorer, load_cxr_scorer
 from drrval.study.store import clear_unfinished, write_json, write_text
 
@@ -50,49 +50,42 @@ def run_study(
         data_root: folder that paths of the cohort are relative to; by default the study file's folder.
         jobs: scans worked on at the same time, each in a process of its own.
         dry_run: print the plan and stop.
-        reports_only: rebuild tables, figures and pages from finished scans; no CT is read.
+        reports_only: rebuild tables, figures and pages of a study that has run; no CT is read.
         progress: show a progress bar; by default when the output is a terminal.
         command: the command line, for the log.
 
     Returns:
-        0 when every scan and the report are fine, 1 when some scan failed.
+        0 when every scan and the report are fine, 1 when some scan or the report failed.
 
     Raises:
         StudyError: a study file, cohort or output folder that breaks a rule.
-        ScorerError: a scorer that cannot be made, or does not accept a view of the study.
+        ScorerError: a scorer that cannot be made.
     """
     study = load_study(study_file)
-    scans = plan_cohort(study.cohort, data_root or study_file.parent)
     folder = out or Path(study.output.folder or Path("out") / study.name)
-    _check_scorers(study)
+    scans = finished_plan(study, folder) if reports_only else plan_cohort(study.cohort, data_root or study_file.parent)
+    if not reports_only:
+        _check_scorers(study)
     if dry_run:
         print(_plan_text(study, scans, folder))  # noqa: T201
         return 0
-    _refuse_foreign_folder(folder, study)
-    _start_log(folder)
-    log.info("%s: %d scans, output in %s", study.name, len(scans), folder)
-    for view in study.views:
-        if warning := presets()[study.preset(view)].warning:
-            log.warning("%s, preset %s: %s", view, study.preset(view), warning)
-    if reports_only:
-        records = [_kept_record(scan, study, folder) for scan in scans]
-    else:
-        clear_unfinished(folder / "work")
-        _write_provenance(study, scans, folder, command)
-        records = _score_all(study, scans, folder, jobs, progress)
-    _write_results(study, scans, records, folder)
-    write_reports(folder)
-    failed = [r for r in records if r["status"] != "ok"]
-    for record in failed:
-        log.error("%s failed: %s", record["scan_id"], record["message"])
-    log.info(
-        "%d of %d scans ok; report: %s; exit code %d",
-        len(records) - len(failed),
-        len(records),
-        folder / "index.html",
-        bool(failed),
-    )
-    return 1 if failed else 0
+    claim_folder(folder, study)
+    handler = start_log(log, folder)
+    try:
+        log.info("%s: %d scans, output in %s", study.name, len(scans), folder)
+        _warn_of_presets(study)
+        write_study(study, scans, folder)
+        if reports_only:
+            records = [_kept_record(scan, folder) for scan in scans]
+        else:
+            clear_unfinished(folder / "work")
+            write_run(study, folder, command)
+            records = _score_all(study, scans, folder, jobs, progress)
+            write_scans(records, folder)
+        return _finish(study, scans, records, folder)
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 def _check_scorers(study: Study) -> None:
@@ -119,66 +112,19 @@ def _plan_text(study: Study, scans: list[PlannedScan], folder: Path) -> str:
         f"scans     {len(scans)}",
     ]
     for scan in scans:
-        missing = scan.recipe is None and (scan.path is None or not scan.path.exists())
-        state = "MISSING" if missing else "done" if finished_record(scan, folder, scan_key(scan, study)) else "to do"
+        if scan.recipe is None and (scan.path is None or not scan.path.exists()):
+            state = "MISSING"
+        else:
+            done = finished_record(scan, folder, scan_key(scan, study, input_sha256(scan)))
+            state = "done" if done else "to do"
         lines.append(f"  {scan.scan_id:<32} {scan.date or '-':<11} {state:<8} {scan.source}")
     return "\n".join(lines)
 
 
-def _refuse_foreign_folder(folder: Path, study: Study) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise StudyError(f"The output {folder} is a file. Give a folder with --out.")
-    description = folder / "dataset_description.json"
-    if any(folder.iterdir()) and not description.exists():
-        raise StudyError(f"The output folder {folder} holds foreign files. Give a new or empty folder with --out.")
-    if description.exists():
-        name = json.loads(description.read_text(encoding="utf-8")).get("Name")
-        if name != study.name:
-            raise StudyError(
-                f"The output folder {folder} belongs to the study {name!r}, not {study.name!r}. "
-                "Give another with --out."
-            )
-
-
-def _start_log(folder: Path) -> None:
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
-    for handler in [h for h in log.handlers if isinstance(h, logging.FileHandler)]:
-        log.removeHandler(handler)
-        handler.close()
-    handler = logging.FileHandler(folder / "logs" / "run.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-
-
-def _write_provenance(study: Study, scans: list[PlannedScan], folder: Path, command: str) -> None:
-    write_json(
-        folder / "dataset_description.json",
-        {
-            "Name": study.name,
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "drrval", "Version": __version__, "CodeSHA256": code_digest()}],
-        },
-    )
-    planned = [{"scan_id": s.scan_id, "folder": s.folder.as_posix(), "source": s.source} for s in scans]
-    write_json(folder / "logs" / "study.json", {**study.resolved(), "scans": planned})
-    started = datetime.datetime.now(datetime.UTC)
-    write_json(
-        folder / "logs" / f"run-{started:%Y%m%dT%H%M%S.%fZ}.json",
-        {
-            "command": command or " ".join(sys.argv),
-            "started": started.isoformat(),
-            "drrval": __version__,
-            "code_sha256": code_digest(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "libraries": library_versions(),
-            "study_seed": study.seed,
-        },
-    )
+def _warn_of_presets(study: Study) -> None:
+    for view in study.views:
+        if warning := presets()[study.preset(view)].warning:
+            log.warning("%s, preset %s: %s", view, study.preset(view), warning)
 
 
 def _score_all(study: Study, scans: list[PlannedScan], folder: Path, jobs: int, progress: bool | None) -> list[Record]:
@@ -197,31 +143,43 @@ def _score_all(study: Study, scans: list[PlannedScan], folder: Path, jobs: int, 
 
 def _died(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
     message = "The worker process was killed, most likely for want of memory. Run again with a smaller --jobs."
-    return failed_record(scan, study, out, message, message), "failed"
+    return write_failure(empty_record(scan), scan, study, out, message, message), "failed"
 
 
-def _kept_record(scan: PlannedScan, study: Study, folder: Path) -> Record:
-    path = folder / scan.folder / "scan.json"
+def _kept_record(scan: PlannedScan, folder: Path) -> Record:
+    record = latest_record(scan, folder)
+    if record is None:
+        raise StudyError(f"{folder / scan.folder} holds no result of {scan.source}. Run without --reports-only.")
+    return record
+
+
+def _finish(study: Study, scans: list[PlannedScan], records: list[Record], folder: Path) -> int:
+    """Write results and report; say what failed; return the exit code."""
+    _write_results(study, scans, records, folder)
+    failed = [record for record in records if record["status"] != "ok"]
+    for record in failed:
+        log.error("%s failed: %s", record["scan_id"], record["message"])
     try:
-        kept: Record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        message = f"No finished result in {path.parent}. Run the study without --reports-only."
-        return failed_record(scan, study, folder, message, message)
-    return kept
+        write_reports(folder)
+        report = str(folder / "index.html")
+    except Exception as error:  # the measurements are safe by now, and the exit code says that something is missing
+        write_text(folder / "logs" / "crash-report.txt", traceback.format_exc())
+        log.error("the report failed: %s: %s (see logs/crash-report.txt)", type(error).__name__, error)
+        report = "failed"
+    code = 1 if failed or report == "failed" else 0
+    log.info("%d of %d scans ok; report: %s; exit code %d", len(records) - len(failed), len(records), report, code)
+    return code
 
 
 def _write_results(study: Study, scans: list[PlannedScan], records: list[Record], folder: Path) -> None:
     results = folder / "results"
     table = to_table([row for record in records for row in record["measurements"]])
+    agreement = agreement_table(table, study.scorers.reference_name, study.statistics.exclude_flags)
+    intake = pd.DataFrame([_intake_row(s, r) for s, r in zip(scans, records, strict=True)])
     write_text(results / "measurements.tsv", to_tsv(table))
     write_json(results / "measurements.json", DICTIONARY)
-    write_json(
-        results / "agreement.json", agreement_table(table, study.scorers.reference_name, study.statistics.exclude_flags)
-    )
-    write_text(
-        results / "intake.tsv",
-        to_tsv(pd.DataFrame([_intake_row(s, r) for s, r in zip(scans, records, strict=True)])),
-    )
+    write_json(results / "agreement.json", agreement)
+    write_text(results / "intake.tsv", to_tsv(intake))
     truths = [
         {"subject": r["subject"], "session": r["session"], "date": r["date"], **r["truth"]}
         for r in records

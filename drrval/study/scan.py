@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from pathlib import Path
 from typing import Any
@@ -20,94 +19,39 @@ from drrval.rendering import Patient, position, render
 from drrval.report.overlays import ct_overview, drr_overlay
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
-from drrval.study.fingerprint import noise_seed, scan_key
-from drrval.study.measurements import failed_measurement, measurement
+from drrval.study.fingerprint import input_sha256, noise_seed, scan_key
+from drrval.study.measurements import measurement
+from drrval.study.records import Record, clear_failure, empty_record, finished_record, write_failure
 from drrval.study.scorers import load_ct_scorer, load_cxr_scorer, project_anatomy, score_ct, score_radiograph
-from drrval.study.store import atomic_folder, write_json, write_picture, write_text, write_volume
-
-Record = dict[str, Any]
+from drrval.study.store import atomic_folder, write_json, write_picture, write_volume
 
 
 def run_scan(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
     """Score a scan, or take the finished result of an earlier run.
 
     Returns:
-        The scan's record (what ``scan.json`` holds) and ``"cached"``, ``"ok"`` or ``"failed"``. A failing scan never
-        raises: its record says why, and ``logs/crash-*.txt`` holds the traceback.
+        The scan's record and ``"cached"``, ``"ok"`` or ``"failed"``. A failing scan never raises: its record says why,
+        and ``logs/crash-*.txt`` holds the traceback.
     """
-    record = _empty_record(scan)
+    record = empty_record(scan)
     try:
-        record["key"] = scan_key(scan, study)
+        record["input_sha256"] = input_sha256(scan)
+        record["key"] = scan_key(scan, study, record["input_sha256"])
         finished = finished_record(scan, out, record["key"])
         if finished is not None:
+            clear_failure(scan, out)
             return finished, "cached"
         with atomic_folder(out / scan.folder, out / "work") as folder:
             _process(scan, study, out, folder, record)
             record["status"] = "ok"
+            record["files"] = sorted(path.name for path in folder.iterdir())
             write_json(folder / "scan.json", record)
-        _crash_file(scan, out).unlink(missing_ok=True)
+        clear_failure(scan, out)
         return record, "ok"
-    except Exception as error:  # one bad scan never stops a study
+    except (Exception, SystemExit) as error:  # one bad scan never stops a study
         expected = isinstance(error, DrrvalError | OSError)
         message = str(error) if expected else f"{type(error).__name__}: {error}"
-        return failed_record(scan, study, out, message, traceback.format_exc(), record), "failed"
-
-
-def failed_record(
-    scan: PlannedScan, study: Study, out: Path, message: str, details: str, started: Record | None = None
-) -> Record:
-    """Write and return the record of a scan that failed; ``details`` go to its crash file.
-
-    Args:
-        scan, study, out: as for :func:`run_scan`.
-        message: what went wrong and how to mend it.
-        details: the traceback.
-        started: what was recorded before the failure (the intake findings are kept).
-    """
-    record = {
-        **(started or _empty_record(scan)),
-        "status": "failed",
-        "message": message,
-        "pictures": [],
-        "views": {},
-    }
-    record["measurements"] = _failed_rows(scan, study)
-    write_text(_crash_file(scan, out), f"{scan.scan_id}: {scan.source}\n\n{details}")
-    with atomic_folder(out / scan.folder, out / "work") as folder:
-        write_json(folder / "scan.json", record)
-    return record
-
-
-def finished_record(scan: PlannedScan, out: Path, key: str) -> Record | None:
-    """Record of a finished scan whose inputs, settings and code hash to ``key``, or None."""
-    path = out / scan.folder / "scan.json"
-    try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if record.get("key") == key and record.get("status") == "ok" else None
-
-
-def _crash_file(scan: PlannedScan, out: Path) -> Path:
-    return out / "logs" / f"crash-{scan.scan_id}.txt"
-
-
-def _empty_record(scan: PlannedScan) -> Record:
-    return {
-        "scan_id": scan.scan_id,
-        "subject": scan.subject,
-        "session": scan.session,
-        "date": scan.date,
-        "source": scan.source,
-        "key": "",
-        "status": "failed",
-        "message": "",
-        "flags": [],
-        "intake": {"status": "unread", "findings": [], "facts": {}},
-        "pictures": [],
-        "views": {},
-        "measurements": [],
-    }
+        return write_failure(record, scan, study, out, message, traceback.format_exc()), "failed"
 
 
 def _process(scan: PlannedScan, study: Study, out: Path, folder: Path, record: Record) -> None:
@@ -193,7 +137,6 @@ def _process_view(
         "flags": list(drr.flags),
         "pictures": pictures,
     }
-    record["flags"] = sorted({*record["flags"], *drr.flags})
 
 
 def _draw_ct(patient: Patient, score: CTScore, scorer: str, folder: Path, record: Record) -> None:
@@ -233,11 +176,6 @@ def _geometry_record(drr: Radiograph) -> Record:
         "detector_centre_mm": [round(v, 3) for v in geometry.detector_centre_mm],
         "beam_direction_lps": [round(float(v), 6) for v in source_to_detector / np.linalg.norm(source_to_detector)],
     }
-
-
-def _failed_rows(scan: PlannedScan, study: Study) -> list[Record]:
-    rows = [failed_measurement(scan, s.use, "CT", "") for s in study.scorers.ct]
-    return rows + [failed_measurement(scan, s.use, "CXR", view) for view in study.views for s in study.scorers.cxr]
 
 
 def _file_name(scorer: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import math
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -52,10 +51,19 @@ def load_cxr_scorer(spec: ScorerSpec) -> CXRScorer:
     return scorer
 
 
-def scorer_source(spec: ScorerSpec, kind: str) -> Path | None:
-    """Source file of a scorer, for the resume key; None where it has none."""
-    found = inspect.getsourcefile(_factory(spec, kind))
-    return Path(found) if found else None
+def scorer_source(spec: ScorerSpec, kind: str) -> Path:
+    """Where a scorer's code lies, for the resume key: the folder of its top-level package, or its module file.
+
+    Raises:
+        ScorerError: the scorer cannot be loaded, or comes from no file.
+    """
+    factory = _factory(spec, kind)
+    name = getattr(factory, "__module__", None) or type(factory).__module__
+    for module in (importlib.import_module(name.partition(".")[0]), importlib.import_module(name)):
+        if module.__file__ is not None:
+            path = Path(module.__file__)
+            return path.parent if path.stem == "__init__" else path
+    raise ScorerError(f"Scorer {spec.use!r} comes from {name!r}, which has no file. Put it in a module file.")
 
 
 def score_ct(scorer: CTScorer, ct: CTVolume) -> CTScore:
@@ -71,6 +79,11 @@ def score_ct(scorer: CTScorer, ct: CTVolume) -> CTScore:
         raise ScorerError(
             f"{where}: masks {score.lungs.shape}, {score.lesion.shape} differ from the CT's shape {ct.hu.shape}."
         )
+    if score.lungs.dtype != np.uint8 or score.lungs.max(initial=0) > LEFT or score.lesion.dtype != np.bool_:
+        raise ScorerError(
+            f"{where}: lungs must be uint8 of 0, 1 (right), 2 (left) and the lesion mask bool; "
+            f"got {score.lungs.dtype} up to {score.lungs.max(initial=0)}, and {score.lesion.dtype}."
+        )
     if (score.lesion & (score.lungs == 0)).any():
         raise ScorerError(f"{where}: the lesion mask leaves the lungs. It must lie inside the lung mask.")
     _check_ranges(where, score, ("ratio_percent", "ratio_right_percent", "ratio_left_percent"), 100.0)
@@ -82,6 +95,7 @@ def project_anatomy(score: CTScore, grid: Grid, radiograph: Radiograph) -> Proje
     """Path length of each ray in lungs and lesions, with the geometry of a radiograph."""
     labels = score.lungs + np.where(score.lesion, _LESION_OFFSET, 0).astype(np.uint8)
     cm = project_labels(labels, grid, radiograph.geometry, LEFT + _LESION_OFFSET)
+    cm *= radiograph.area_density.any(axis=0)  # nothing is imaged outside the collimated field
     right, left, lesion_right, lesion_left = (
         cm[n - 1] for n in (RIGHT, LEFT, RIGHT + _LESION_OFFSET, LEFT + _LESION_OFFSET)
     )
@@ -122,7 +136,13 @@ def _converted(radiograph: Radiograph, scorer: CXRScorer) -> tuple[npt.NDArray[n
     if contract.polarity == "bone-dark":
         image = 1.0 - image
     if contract.size is not None and contract.size != image.shape:
-        pixel_mm *= image.shape[0] / contract.size[0]
+        shrunk = [n / m for n, m in zip(image.shape, contract.size, strict=True)]
+        if not np.isclose(*shrunk):
+            raise ScorerError(
+                f"Scorer {scorer.name!r} wants images of {contract.size} pixels, which would stretch the "
+                f"{image.shape} radiograph. Its contract must keep the aspect ratio."
+            )
+        pixel_mm *= shrunk[0]
         image = resize(image, contract.size, order=1, anti_aliasing=True, preserve_range=True).astype(np.float32)
     low, high = contract.value_range
     return (low + (high - low) * image).astype(np.float32), pixel_mm
