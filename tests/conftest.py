@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from study_factory import study_file
 
+from drrval.cli import main
 from drrval.volume import CTVolume, Grid
 
 
@@ -38,3 +40,11 @@ def box_thorax(table: bool = True, spacing_mm: float = 4.0) -> CTVolume:
         hu[:, 70:72, 5:95] = -100.0
     grid = Grid((nz, ny, nx), (spacing_mm,) * 3, (-200.0, -160.0, -120.0))
     return CTVolume(hu, grid, np.ones((ny, nx), bool), "box thorax")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished study: ``study.yaml`` and ``out/``."""
+    folder = tmp_path_factory.mktemp("study")
+    assert main(["run-study", str(study_file(folder)), "--out", str(folder / "out"), "--no-progress"]) == 0
+    return folder

@@ -80,3 +80,31 @@ def test_simulated_scans_have_dates_and_need_no_files(tmp_path: Path) -> None:
     assert len(scans) == 6
     assert all(s.path is None and s.date.startswith("2020-") for s in scans)
     assert scans == plan_cohort(cohort, tmp_path)
+
+
+def make_files(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+def test_glob_numbers_the_scans_of_a_subject_by_date(tmp_path: Path) -> None:
+    make_files(tmp_path, "p1/2020-01-09/ct.nii.gz", "p1/2020-01-02/ct.nii.gz", "p2/2020-02-01/ct.nii.gz")
+    cohort = CohortSettings.model_validate({"glob": {"name": "(?P<subject>[^/]+)/(?P<date>[0-9-]+)/"}})
+    assert [(s.subject, s.session, s.date) for s in plan_cohort(cohort, tmp_path)] == [
+        ("p1", "01", "2020-01-02"),
+        ("p1", "02", "2020-01-09"),
+        ("p2", "01", "2020-02-01"),
+    ]
+
+
+def test_glob_makes_safe_labels_of_any_folder_name(tmp_path: Path) -> None:
+    make_files(tmp_path, "Ünï cödé (1).nii.gz", "(!).nii.gz")
+    cohort = CohortSettings.model_validate({"glob": {}})
+    assert sorted(s.subject for s in plan_cohort(cohort, tmp_path)) == ["Uni-code-1", "unnamed"]
+
+
+def test_table_in_another_encoding_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "scans.tsv").write_bytes("subject\tpath\nMüller\tx\n".encode("latin-1"))
+    with pytest.raises(StudyError, match=r"cannot be read.*Save it as UTF-8"):
+        plan_cohort(CohortSettings(table="scans.tsv"), tmp_path)

@@ -359,3 +359,14 @@ def test_stated_padding_outside_the_circle(tmp_path: Path, padding: int, implici
     assert volume.hu.min() == -1024
     np.testing.assert_array_equal(volume.scanned, ~corner)
     assert report.status == "repaired"
+
+
+def test_two_patients_in_one_folder_are_rejected_unless_one_is_named(tmp_path: Path) -> None:
+    write_series(tmp_path, prefix="a")
+    for path in write_series(tmp_path, prefix="b"):
+        edit(path, PatientID="P2", StudyInstanceUID="9.9", SeriesInstanceUID="9.9.1")
+    volume, report = check_ct(tmp_path)
+    assert volume is None
+    assert "different patients or examinations" in message(report, "examination")
+    named, _ = check_ct(tmp_path, series_uid="9.9.1")
+    assert named is not None

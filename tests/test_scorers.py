@@ -120,7 +120,8 @@ def test_view_outside_the_contract_is_refused() -> None:
         ({"ratio_percent": 130.0}, "ratio_percent is 130, outside 0-100"),
         ({"p_pneumonia": -0.1}, "p_pneumonia is -0.1, outside 0-1"),
         ({"score": 9.0}, "score is 9, outside 0-8"),
-        ({"lung_mask": np.ones((3, 3), bool)}, "a mask of shape"),
+        ({"lung_mask": np.ones((3, 3), bool)}, r"a bool mask of shape \(3, 3\)"),
+        ({"lesion_mask": np.ones((64, 64))}, "a float64 mask of shape"),
     ],
 )
 def test_results_outside_the_contract_are_refused(result: dict[str, Any], message: str) -> None:
@@ -146,7 +147,7 @@ def test_a_failing_scorer_is_named() -> None:
         def score(self, ct: CTInput) -> CTScore:
             raise RuntimeError("no weights")
 
-    with pytest.raises(ScorerError, match="Scorer 'box' failed on box thorax: RuntimeError: no weights"):
+    with pytest.raises(ScorerError, match="CT scorer 'box' on box thorax: RuntimeError: no weights"):
         score_ct(Broken(), box_thorax())
 
 
@@ -180,3 +181,12 @@ def test_ct_masks_of_the_wrong_kind_are_refused() -> None:
 def test_a_contract_that_would_stretch_the_image_is_refused() -> None:
     with pytest.raises(ScorerError, match="must keep the aspect ratio"):
         score_radiograph(EchoCXR(CXRContract(size=(32, 64))), radiograph(), anatomy())
+
+
+def test_a_result_of_another_type_is_refused() -> None:
+    class Loose(EchoCXR):
+        def score(self, radiograph: CXRInput) -> CXRScore:
+            return {"ratio_percent": 3.0}  # type: ignore[return-value]
+
+    with pytest.raises(ScorerError, match=r"returned a dict\. It must return a cxr_models"):
+        score_radiograph(Loose(), radiograph(), anatomy())

@@ -39,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DrrvalError as error:
         print(f"drrval: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except OSError as error:
+        print(f"drrval: {error}. Give another path.", file=sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         print("drrval: interrupted; run the same command again to go on", file=sys.stderr)
         return 130

@@ -22,9 +22,13 @@ def add_parser(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     import pandas as pd
 
-    from drrval.intake import check_ct, find_scans
+    from drrval.intake import check_ct, find_scans, is_mask_name
+    from drrval.intake.volume_file import volume_suffix
 
     scans = [scan for path in arguments.ct for scan in (find_scans(path) if path.is_dir() else [path])]
+    for path in (p for folder in arguments.ct if folder.is_dir() for p in sorted(folder.rglob("*"))):
+        if volume_suffix(path) and is_mask_name(path):
+            print(f"skipped   {path} (named as a mask; give the file itself to check it)")
     if not scans:
         print(f"drrval: no CT found in {', '.join(map(str, arguments.ct))}", file=sys.stderr)
         return 1

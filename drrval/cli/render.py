@@ -14,7 +14,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--view", default="PA", help="PA (default), AP or LL (left lateral)")
     parser.add_argument("--preset", help="geometry preset (default: the view's own)")
     parser.add_argument("--display", default="fixed", choices=("fixed", "minmax", "paper"), help="display rule")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise")
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise, a whole number from 0")
     parser.add_argument("--series-uid", help="DICOM series to take where a folder holds several")
     parser.add_argument("--out", type=Path, required=True, help="file: .png, .tif, .nii.gz or .dcm")
     parser.set_defaults(run=_run)
@@ -40,3 +40,10 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"note: {message}")
     print(arguments.out)
     return 0
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value

@@ -30,6 +30,8 @@ _FACT_TAGS = {
     "gantry_tilt_deg": "GantryDetectorTilt",
 }
 _TAGS = [
+    "PatientID",
+    "StudyInstanceUID",
     "SOPClassUID",
     "Modality",
     "ImageType",
@@ -68,6 +70,7 @@ class SliceHeader:
         pixel_mm: (along x, along y), that is (between columns, between rows), mm, or None.
         slope, intercept: rescale values, None where absent.
         padding: stored pixel value used as padding, or None.
+        examination: (PatientID, StudyInstanceUID), empty where absent; compared only, never reported.
         facts: plain values for the report.
     """
 
@@ -85,6 +88,7 @@ class SliceHeader:
     slope: float | None
     intercept: float | None
     padding: int | None
+    examination: tuple[str, str] = ("", "")
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -249,6 +253,7 @@ def _slice(
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
         padding=_padding(image),
+        examination=(str(_value(image, "PatientID") or ""), str(_value(image, "StudyInstanceUID") or "")),
         facts=_facts(image),
     )
 

@@ -114,6 +114,14 @@ def choose_group(groups: Sequence[ImageGroup], series_uid: str | None, report: I
         )
     chosen = min(placed, key=_preference)
     others = [g for g in groups if g is not chosen]
+    strangers = [g for g in others if g.first.examination != chosen.first.examination]
+    if strangers and series_uid is None:
+        report.reject(
+            "examination",
+            "the folder holds images of different patients or examinations: "
+            f"{'; '.join(g.describe() for g in (chosen, *strangers))}. "
+            "Give each its own folder, or name one with series_uid.",
+        )
     if others:
         why = "asked for" if series_uid else "order of choice: CT, axial, most slices"
         left_out = "; ".join(g.describe() for g in others)

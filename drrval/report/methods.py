@@ -29,7 +29,8 @@ _SCORERS = {
 _DISPLAY = {
     "fixed": "the logarithm of the signal between two fixed values per view, the same for all images",
     "minmax": "the logarithm of the signal scaled to the extremes of each image",
-    "paper": "the inverted signal scaled to the extremes of each image, with the gamma rule of [{amer}]",
+    "paper": "the inverted signal scaled to the extremes of each image, with the gamma rule of [{amer}]: "
+    "gamma {gamma:g} for images of a mean above {gamma_above_mean:g}",
 }
 
 
@@ -76,8 +77,9 @@ def methods_text(study: dict[str, Any]) -> MethodsText:
         " ".join([_materials(study, cite), _spectrum(study, cite), _detector(study, cite), _display(study, cite)]),
         _scoring(study["scorers"]),
         _statistics(study, cite),
-        f"Random draws derive from the study seed {study['seed']}, the scan and the view.",
     ]
+    if study["detector"]["noise"]:
+        paragraphs.append(f"Random draws derive from the study seed {study['seed']}, the scan and the view.")
     references = [Reference(place, **_works()[key]) for place, key in enumerate(cite.order, start=1)]
     return MethodsText(paragraphs, references)
 
@@ -101,10 +103,13 @@ def _geometry(study: dict[str, Any]) -> str:
     views = []
     for view, name in study["geometry"].items():
         preset = presets()[name]
+        grid = (
+            f", {'with' if preset.grid else 'without'} anti-scatter grid" if study["scatter"]["model"] != "none" else ""
+        )
         views.append(
             f"{view}: preset {name} (source-detector distance {preset.sid_mm:g} mm, isocentre "
             f"{preset.isocentre_to_detector_mm:g} mm in front of the detector, {preset.rows} x {preset.columns} pixels "
-            f"of {preset.pixel_mm:g} mm, {'with' if preset.grid else 'without'} anti-scatter grid)."
+            f"of {preset.pixel_mm:g} mm{grid})."
         )
     return (
         f"Geometry. {' '.join(views)} The isocentre was put at the centre of the chest and the beam collimated to the "
@@ -159,7 +164,7 @@ def _display(study: dict[str, Any], cite: _Citations) -> str:
     rule = study["display"]["rule"]
     explained = _DISPLAY[rule]
     if "{amer}" in explained:
-        explained = explained.format(amer=cite["amer"])
+        explained = explained.format(amer=cite["amer"], **study["display"])
     return f"Display: 8 bit, rule {rule} ({explained})."
 
 
@@ -173,7 +178,8 @@ def _scoring(scorers: dict[str, Any]) -> str:
 
 def _scorer(spec: dict[str, Any]) -> str:
     options = f", with {plain(spec['options'])}" if spec["options"] else ""
-    return _SCORERS.get(spec["use"], spec["use"]) + options
+    named = f"{spec['name']}: " if spec["name"] else ""
+    return named + _SCORERS.get(spec["use"], spec["use"]) + options
 
 
 def _statistics(study: dict[str, Any], cite: _Citations) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +85,11 @@ def _simulated(recipe: SimulatedScan) -> PlannedScan:
 def _from_table(table: Path, data_root: Path, instructions: str) -> list[PlannedScan]:
     if not table.is_file():
         raise StudyError(_with_instructions(f"The cohort table {table} does not exist.", instructions))
-    with table.open(newline="", encoding="utf-8-sig") as file:
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{table} cannot be read: {error}. Save it as UTF-8 text.") from None
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file, delimiter="," if table.suffix.lower() == ".csv" else "\t")
         header = reader.fieldnames or []
         missing = {"subject", "path"} - set(header)
@@ -91,7 +97,7 @@ def _from_table(table: Path, data_root: Path, instructions: str) -> list[Planned
             raise StudyError(
                 f"{table}: column {sorted(missing)} is missing; it has {list(header)}. "
                 "Needed: subject, path; optional: session, date, "
-                "series_uid. A .csv file is comma-separated, any other tab-separated."
+                "series_uid. A .csv file must be comma-separated, any other tab-separated."
             )
         rows = [{k: (row.get(k) or "").strip() for k in _COLUMNS} for row in reader]
     if not rows:
@@ -126,7 +132,7 @@ def _from_glob(glob: GlobSettings, data_root: Path, instructions: str) -> list[P
     paths = [p for p in find_scans(data_root) if p in matched or p.parent in matched]
     if not paths:
         raise StudyError(_with_instructions(f"No CT below {data_root} matches {glob.pattern!r}.", instructions))
-    scans: list[PlannedScan] = []
+    found = []
     for path in paths:
         relative = data_root.resolve().name if path == data_root else path.relative_to(data_root).as_posix()
         match = re.search(glob.name, relative)
@@ -134,17 +140,21 @@ def _from_glob(glob: GlobSettings, data_root: Path, instructions: str) -> list[P
             raise StudyError(
                 f"{relative}: cohort.glob.name {glob.name!r} does not match this path. Adapt the expression."
             )
-        groups = match.groupdict()
-        scans.append(
-            PlannedScan(
-                _label(groups["subject"], f"{relative}: subject"),
-                _label(groups.get("session") or "01", f"{relative}: session"),
-                _iso_date(groups.get("date") or "", relative),
-                path,
-                relative,
-            )
-        )
+        groups = {key: value or "" for key, value in match.groupdict().items()}
+        date = _iso_date(groups.get("date", ""), relative)
+        found.append((_safe_label(groups["subject"]), groups.get("session", ""), date, relative, path))
+    scans: list[PlannedScan] = []
+    for subject, session, date, relative, path in sorted(found, key=lambda f: (f[0], f[2], natural_key(f[3]))):
+        number = f"{sum(scan.subject == subject for scan in scans) + 1:02d}"
+        label = _safe_label(session) if session else number
+        scans.append(PlannedScan(subject, label, date, path, relative))
     return scans
+
+
+def _safe_label(name: str) -> str:
+    """A path's part as a label: accents dropped, anything but letters, digits, ``.``, ``_`` and ``-`` made a ``-``."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._") or "unnamed"
 
 
 def _with_instructions(message: str, instructions: str) -> str:

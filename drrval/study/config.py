@@ -37,10 +37,13 @@ class SimulateSettings(Settings):
 class GlobSettings(Settings):
     """Scans found below the data root by pattern."""
 
-    pattern: str = Field("**", description="glob below the data root; every match that is a CT is one scan")
+    pattern: str = Field(
+        "**", description="glob below the data root; every CT that it matches, or whose folder it matches, is one scan"
+    )
     name: str = Field(
         r"(?P<subject>[^/]+?)(\.nii\.gz|\.[^./]+)?$",
-        description="regular expression searched in the relative path; named groups subject, session, date",
+        description="regular expression searched in the relative path; named groups subject, session, date; without a "
+        "session the scans of a subject are numbered by date, then path",
     )
 
     @field_validator("name")
@@ -78,6 +81,12 @@ class ScorerSpec(Settings):
 
     use: str
     options: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field("", description="what to call it in tables and reports; by default what `use` says")
+
+    @property
+    def label(self) -> str:
+        """What the scorer is called in this study."""
+        return self.name or self.use
 
     @model_validator(mode="before")
     @classmethod
@@ -95,19 +104,19 @@ class ScorerSettings(Settings):
     @model_validator(mode="after")
     def _reference_is_listed(self) -> ScorerSettings:
         for key, specs in (("ct", self.ct), ("cxr", self.cxr)):
-            names = [s.use for s in specs]
+            names = [s.label for s in specs]
             if len(set(names)) != len(names):
-                raise ValueError(f"scorers.{key} lists a scorer twice: {names}")
+                raise ValueError(f"scorers.{key} lists a scorer twice: {names}; give each its own name")
         if not self.ct:
             raise ValueError("needs at least one CT scorer")
-        if self.reference and self.reference not in [s.use for s in self.ct]:
-            raise ValueError(f"reference {self.reference!r} must be one of the CT scorers {[s.use for s in self.ct]}")
+        if self.reference and self.reference not in [s.label for s in self.ct]:
+            raise ValueError(f"reference {self.reference!r} must be one of the CT scorers {[s.label for s in self.ct]}")
         return self
 
     @property
     def reference_name(self) -> str:
         """The CT scorer that the radiograph scorers are compared with."""
-        return self.reference or self.ct[0].use
+        return self.reference or self.ct[0].label
 
 
 class StatisticsSettings(Settings):
@@ -210,8 +219,18 @@ def load_study(path: Path) -> Study:
     try:
         return Study.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem, values) for problem in error.errors()]
+        lines = list(
+            dict.fromkeys(_explain(problem, values) for problem in error.errors() if problem["type"] != "too_short")
+        )
         raise StudyError("\n".join([f"{path} breaks {len(lines)} rule(s):", *lines])) from None
+
+
+_PLAIN = {
+    "tuple_type": "It must be a list, such as [PA, AP]",
+    "dict_type": "It must be a mapping of keys, such as {PA: chest-pa}",
+    "model_type": "It must be a mapping of keys, such as {model: none}",
+    "string_pattern_mismatch": "Use letters, digits, '.', '_' and '-', beginning with a letter or digit",
+}
 
 
 def _explain(problem: Any, values: dict[str, Any]) -> str:
@@ -223,6 +242,7 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
         return f"  {key}: is missing. Add this key."
     if problem["type"] == "extra_forbidden":
         return f"  {key}: unknown key. Expected one of: {', '.join(_allowed_keys(parts[:-1]))}."
+    message = _PLAIN.get(problem["type"], message)
     return f"  {key}: got {problem['input']!r}. {message}."
 
 
@@ -250,5 +270,5 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         keys = [self.construct_object(k, deep=True) for k, _ in node.value]
         twice = {k for k in keys if keys.count(k) > 1}
         if twice:
-            raise yaml.YAMLError(f"key {sorted(map(str, twice))} is given twice {node.start_mark}")
+            raise yaml.YAMLError(f"key {sorted(map(str, twice))} is given twice\n{node.start_mark}")
         return super().construct_mapping(node, deep=deep)

@@ -81,7 +81,7 @@ def _scorer_digests(study: Study) -> dict[str, str]:
             source = scorer_source(spec, kind)
             code = _folder_digest(source) if source.is_dir() else _file_digest(source)
             named = [Path(v) for v in spec.options.values() if isinstance(v, str)]
-            digests[f"{kind}:{spec.use}"] = _sha256([code, *(_file_digest(path) for path in named if path.is_file())])
+            digests[f"{kind}:{spec.label}"] = _sha256([code, *(_file_digest(path) for path in named if path.is_file())])
     return digests
 
 

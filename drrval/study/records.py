@@ -44,7 +44,7 @@ def finished_record(scan: PlannedScan, out: Path, key: str) -> Record | None:
     """Record of a finished scan with this resume key and all its files in place, or None."""
     folder = out / scan.folder
     record = _read(folder / "scan.json")
-    if record is None or record.get("key") != key:
+    if record is None or record.get("key") != key or record.get("status") != "ok":
         return None
     return record if all((folder / name).is_file() for name in record.get("files", [])) else None
 
@@ -64,8 +64,8 @@ def write_failure(record: Record, scan: PlannedScan, study: Study, out: Path, me
         details: the traceback, for the crash file.
     """
     failed = {**record, "status": "failed", "message": message, "pictures": [], "views": {}}
-    planned = [(spec.use, "CT", "") for spec in study.scorers.ct]
-    planned += [(spec.use, "CXR", view) for view in study.views for spec in study.scorers.cxr]
+    planned = [(spec.label, "CT", "") for spec in study.scorers.ct]
+    planned += [(spec.label, "CXR", view) for view in study.views for spec in study.scorers.cxr]
     failed["measurements"] = [failed_measurement(scan, record["date"], *row) for row in planned]
     try:
         write_text(_crash_file(scan, out), f"{scan.scan_id}: {scan.source}\n\n{details}")

@@ -62,13 +62,17 @@ def run_study(
         ScorerError: a scorer that cannot be made.
     """
     study = load_study(study_file)
+    here = str(study_file.resolve().parent)
+    if here not in sys.path:  # so that a scorer's module may lie beside the study file
+        sys.path.append(here)
     folder = out or Path(study.output.folder or Path("out") / study.name)
     scans = finished_plan(study, folder) if reports_only else plan_cohort(study.cohort, data_root or study_file.parent)
     if not reports_only:
         _check_scorers(study)
     if dry_run:
-        print(_plan_text(study, scans, folder))  # noqa: T201
-        return 0
+        plan = _plan_text(study, scans, folder)
+        print(plan)  # noqa: T201
+        return 1 if " MISSING " in plan else 0
     claim_folder(folder, study)
     handler = start_log(log, folder)
     try:
@@ -107,8 +111,8 @@ def _plan_text(study: Study, scans: list[PlannedScan], folder: Path) -> str:
         f"study     {study.name}",
         f"output    {folder}",
         f"views     {', '.join(f'{v} ({study.preset(v)})' for v in study.views)}",
-        f"CT        {', '.join(s.use for s in study.scorers.ct)} (reference: {study.scorers.reference_name})",
-        f"CXR       {', '.join(s.use for s in study.scorers.cxr) or 'none'}",
+        f"CT        {', '.join(s.label for s in study.scorers.ct)} (reference: {study.scorers.reference_name})",
+        f"CXR       {', '.join(s.label for s in study.scorers.cxr) or 'none'}",
         f"scans     {len(scans)}",
     ]
     for scan in scans:

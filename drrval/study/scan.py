@@ -12,7 +12,7 @@ from skimage.transform import resize
 from ct_models.contract import CTScore
 from cxr_models.contract import CXRScore
 from drrval.body import body_mask
-from drrval.errors import DrrvalError, IntakeError
+from drrval.errors import DrrvalError, IntakeError, ScorerError
 from drrval.intake import check_ct
 from drrval.radiograph import Radiograph
 from drrval.rendering import Patient, position, render
@@ -20,7 +20,7 @@ from drrval.report.overlays import ct_overview, drr_overlay
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
 from drrval.study.fingerprint import input_sha256, noise_seed, scan_key
-from drrval.study.measurements import measurement
+from drrval.study.measurements import failed_measurement, measurement
 from drrval.study.records import Record, clear_failure, empty_record, finished_record, write_failure
 from drrval.study.scorers import load_ct_scorer, load_cxr_scorer, project_anatomy, score_ct, score_radiograph
 from drrval.study.store import atomic_folder, write_json, write_picture, write_volume
@@ -43,11 +43,11 @@ def run_scan(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
             return finished, "cached"
         with atomic_folder(out / scan.folder, out / "work") as folder:
             _process(scan, study, out, folder, record)
-            record["status"] = "ok"
+            record["status"] = "failed" if record["message"] else "ok"
             record["files"] = sorted(path.name for path in folder.iterdir())
             write_json(folder / "scan.json", record)
         clear_failure(scan, out)
-        return record, "ok"
+        return record, str(record["status"])
     except (Exception, SystemExit) as error:  # one bad scan never stops a study
         expected = isinstance(error, DrrvalError | OSError)
         message = str(error) if expected else f"{type(error).__name__}: {error}"
@@ -67,11 +67,11 @@ def _process(scan: PlannedScan, study: Study, out: Path, folder: Path, record: R
     patient = position(ct, study.materials)
     scores: dict[str, CTScore] = {}
     for spec in study.scorers.ct:
-        scores[spec.use] = score = score_ct(load_ct_scorer(spec), ct)
-        record["measurements"].append(measurement(scan, date, "", spec.use, score, score.flags))
+        scores[spec.label] = score = score_ct(load_ct_scorer(spec), ct)
+        record["measurements"].append(measurement(scan, date, "", spec.label, score, score.flags))
         record["flags"] = sorted({*record["flags"], *score.flags})
         labels = score.lungs + np.where(score.lesion, 2, 0).astype(np.uint8)
-        write_volume(folder / f"ct_{_file_name(spec.use)}_labels.nii.gz", labels, ct.grid)
+        write_volume(folder / f"ct_{_file_name(spec.label)}_labels.nii.gz", labels, ct.grid)
     reference = scores[study.scorers.reference_name]
     _draw_ct(patient, reference, study.scorers.reference_name, folder, record)
     for view in study.views:
@@ -126,9 +126,14 @@ def _process_view(
     ]
     projected = project_anatomy(reference, patient.ct.grid, drr)
     for spec in study.scorers.cxr:
-        score = score_radiograph(load_cxr_scorer(spec), drr, projected)
-        record["measurements"].append(measurement(scan, record["date"], view, spec.use, score, drr.flags))
-        picture = _draw_overlay(drr, score, spec.use, folder)
+        try:
+            score = score_radiograph(load_cxr_scorer(spec), drr, projected)
+        except ScorerError as error:  # the other scorers' results are kept
+            record["measurements"].append(failed_measurement(scan, record["date"], spec.label, "CXR", view))
+            record["message"] = f"{record['message']} {error}".strip()
+            continue
+        record["measurements"].append(measurement(scan, record["date"], view, spec.label, score, drr.flags))
+        picture = _draw_overlay(drr, score, spec.label, folder)
         if picture:
             pictures.append(picture)
     record["views"][view] = {

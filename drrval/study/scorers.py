@@ -73,8 +73,10 @@ def score_ct(scorer: CTScorer, ct: CTVolume) -> CTScore:
         ScorerError: the scorer failed or returned something outside its contract.
     """
     sx, sy, sz = ct.grid.spacing_mm
-    score = _guarded(scorer.name, ct.name, lambda: scorer.score(CTInput(ct.hu, (sz, sy, sx))))
+    score = _guarded(f"CT scorer {scorer.name!r} on {ct.name}", lambda: scorer.score(CTInput(ct.hu, (sz, sy, sx))))
     where = f"CT scorer {scorer.name!r} on {ct.name}"
+    if not isinstance(score, CTScore):
+        raise ScorerError(f"{where}: returned a {type(score).__name__}. It must return a ct_models.contract.CTScore.")
     if score.lungs.shape != ct.hu.shape or score.lesion.shape != ct.hu.shape:
         raise ScorerError(
             f"{where}: masks {score.lungs.shape}, {score.lesion.shape} differ from the CT's shape {ct.hu.shape}."
@@ -119,13 +121,17 @@ def score_radiograph(scorer: CXRScorer, radiograph: Radiograph, projected: Proje
         )
     image, pixel_mm = _converted(radiograph, scorer)
     given = CXRInput(image, pixel_mm, view, projected if contract.needs_projection else None)
-    score = _guarded(scorer.name, where, lambda: scorer.score(given))
+    score = _guarded(where, lambda: scorer.score(given))
+    if not isinstance(score, CXRScore):
+        raise ScorerError(f"{where}: returned a {type(score).__name__}. It must return a cxr_models.contract.CXRScore.")
     _check_ranges(where, score, ("ratio_percent", "ratio_right_percent", "ratio_left_percent"), 100.0)
     _check_ranges(where, score, ("p_pneumonia",), 1.0)
     _check_ranges(where, score, ("score",), 8.0)
     for mask in (score.lung_mask, score.lesion_mask):
-        if mask is not None and mask.shape != image.shape and mask.shape != radiograph.geometry.shape:
-            raise ScorerError(f"{where}: a mask of shape {mask.shape} came back for an image of shape {image.shape}.")
+        if mask is not None and (mask.dtype != np.bool_ or mask.shape not in (image.shape, radiograph.geometry.shape)):
+            raise ScorerError(
+                f"{where}: a {mask.dtype} mask of shape {mask.shape} came back for an image of shape {image.shape}."
+            )
     return score
 
 
@@ -155,7 +161,8 @@ def _factory(spec: ScorerSpec, kind: str) -> Callable[..., Any]:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ScorerError(
-                f"Cannot load the scorer {spec.use!r}: {error}. Expected 'module:attribute' of an importable module."
+                f"Cannot load the scorer {spec.use!r}: {error}. "
+                "Expected 'module:attribute' of a module beside the study file, or installed."
             ) from None
     found = {e.name: e for e in entry_points(group=_GROUPS[kind])}
     if spec.use not in found:
@@ -172,16 +179,19 @@ def _make(spec: ScorerSpec, kind: str) -> Any:
     try:
         return factory(**spec.options)
     except Exception as error:
-        raise ScorerError(f"Scorer {spec.use!r} cannot be made with options {spec.options}: {error}") from error
+        raise ScorerError(
+            f"Scorer {spec.use!r} cannot be made with options {spec.options}: {type(error).__name__}: {error}. "
+            "Give a class (or a function that returns a scorer) that takes these options."
+        ) from error
 
 
-def _guarded(name: str, where: str, call: Callable[[], Any]) -> Any:
+def _guarded(where: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except DrrvalError:
         raise
     except Exception as error:
-        raise ScorerError(f"Scorer {name!r} failed on {where}: {type(error).__name__}: {error}") from error
+        raise ScorerError(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def _check_ranges(where: str, score: CTScore | CXRScore, fields: tuple[str, ...], top: float) -> None:

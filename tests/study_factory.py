@@ -1,0 +1,38 @@
+"""Small generated studies for the tests of the main job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ct_models.contract import CTInput, CTScore
+from ct_models.opacity import OpacityScorer
+
+STUDY = """
+name: small
+seed: 3
+cohort:
+  simulate: {patients: 2, timepoints: 2, seed: 11, spacing_mm: 4.0}
+views: [PA]
+output: {keep_area_density: false}
+"""
+
+
+def study_file(folder: Path, text: str = STUDY) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def results(out: Path) -> dict[str, bytes]:
+    """Everything a user reads: all but logs, which hold times."""
+    files = [p for p in out.rglob("*") if p.is_file() and "logs" not in p.parts and "work" not in p.parts]
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in files}
+
+
+class FlaggedScorer(OpacityScorer):
+    """The opacity scorer, always in doubt."""
+
+    def score(self, ct: CTInput) -> CTScore:
+        return replace(super().score(ct), flags=("lungs_joined",))
