@@ -14,11 +14,12 @@ import numpy as np
 from scipy.ndimage import zoom
 
 from drrval.geometry import view_geometry
+from drrval.materials import density_model
 from drrval.projection import DensityModel, project
 from drrval.volume import Grid
 
-LINES = ((0.001029, 1.03), (0.0005886, 1.03))  # DeepDRR's HU to g/cm3
-MODELS = {1: DensityModel((), LINES), 3: DensityModel((-800.0, 350.0), LINES)}
+MATERIALS = density_model()
+MODELS = {1: DensityModel((), MATERIALS.lines), 3: MATERIALS}
 
 
 def synthetic_ct() -> tuple[np.ndarray, Grid]:

@@ -18,7 +18,18 @@ Mask = npt.NDArray[np.bool_]
 _CONTRACT = CXRContract(views=("PA", "AP", "LL"), needs_projection=True)
 
 
-class ProjectedAreaScorer:
+class _ProjectedScorer:
+    """What both references share: their contract and their thresholds."""
+
+    contract = _CONTRACT
+
+    def __init__(self, min_lung_cm: float = 1.0, min_lesion_cm: float = 1.0) -> None:
+        _check_positive(min_lung_cm=min_lung_cm, min_lesion_cm=min_lesion_cm)
+        self.min_lung_cm = min_lung_cm
+        self.min_lesion_cm = min_lesion_cm
+
+
+class ProjectedAreaScorer(_ProjectedScorer):
     """Ratio of lesion shadow to lung shadow, the paper's pneumonia ratio (equation 2) on ideal masks.
 
     The lung shadow is every pixel whose ray crosses at least ``min_lung_cm`` of lung, the lesion shadow every pixel of
@@ -36,12 +47,6 @@ class ProjectedAreaScorer:
     """
 
     name = "projected-area"
-    contract = _CONTRACT
-
-    def __init__(self, min_lung_cm: float = 1.0, min_lesion_cm: float = 1.0) -> None:
-        _check_positive(min_lung_cm=min_lung_cm, min_lesion_cm=min_lesion_cm)
-        self.min_lung_cm = min_lung_cm
-        self.min_lesion_cm = min_lesion_cm
 
     def score(self, radiograph: CXRInput) -> CXRScore:
         """Score one radiograph by shadow areas.
@@ -61,7 +66,7 @@ class ProjectedAreaScorer:
         )
 
 
-class ProjectedThicknessScorer:
+class ProjectedThicknessScorer(_ProjectedScorer):
     """Ratio of summed lesion path length to summed lung path length.
 
     Weighting by thickness makes the ratio follow the CT's volume ratio up to cone-beam magnification; what is left
@@ -76,12 +81,6 @@ class ProjectedThicknessScorer:
     """
 
     name = "projected-thickness"
-    contract = _CONTRACT
-
-    def __init__(self, min_lung_cm: float = 1.0, min_lesion_cm: float = 1.0) -> None:
-        _check_positive(min_lung_cm=min_lung_cm, min_lesion_cm=min_lesion_cm)
-        self.min_lung_cm = min_lung_cm
-        self.min_lesion_cm = min_lesion_cm
 
     def score(self, radiograph: CXRInput) -> CXRScore:
         """Score one radiograph by path lengths.

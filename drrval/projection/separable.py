@@ -60,6 +60,7 @@ def project_separable(
 def _project(
     voxels: Any, shape: Any, driving: int, row_map: Any, column_map: Any, bounds: Any, lines: Any, tile: Any, image: Any
 ) -> None:
+    """One task per tile of the detector; every pixel is written by one task, so threads cannot change a bit."""
     n_tiles_across = -(-image.shape[2] // tile[1])
     n_tiles = -(-image.shape[1] // tile[0]) * n_tiles_across
     for t in prange(n_tiles):
@@ -81,6 +82,7 @@ def _project_tile(
     lines: Any,
     part: Any,
 ) -> None:
+    """Walk through the planes in groups: resample the voxel rows that the tile sees, then add them to its rows."""
     n_materials, n_rows, n_columns = part.shape
     fast = 1 if driving == 2 else 2
     n_planes, n_fast, n_slow = shape[driving], shape[fast], shape[3 - driving - fast]
@@ -122,6 +124,7 @@ def _project_tile(
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _place(mapping: Any, first: int, n: int, offset: int, size: int, index: Any, weights: Any) -> Any:
+    """Cell and weights of every detector row (or column) on each plane of a group, and the range of cells used."""
     starts, steps = mapping
     count = index.shape[1]
     low, high = size, -1
@@ -176,6 +179,7 @@ def _stage(
 
 @njit(cache=True, nogil=True)
 def _read(values: Any, driving: int, plane: int, slow: int, low: int, out: Any) -> None:
+    """Copy one voxel row along the fast axis, whichever axes drive."""
     if driving == 2:
         _copy(values[slow, low : low + out.size, plane], out)
     elif driving == 1:
@@ -199,6 +203,7 @@ def _decompose(row: Any, lines: Any) -> None:
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _pick(staged: Any, n: int, quads: Any, cells: Any, picked: Any) -> None:
+    """Fetch both neighbours of each column: four voxel rows are interleaved, so that one 16-byte load gets all four."""
     r0, r1, r2, r3 = staged[0], staged[1], staged[2], staged[3]
     for i in range(n):
         quads[4 * i] = r0[i]
@@ -214,6 +219,7 @@ def _pick(staged: Any, n: int, quads: Any, cells: Any, picked: Any) -> None:
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _split(quads: Any, out: Any) -> None:
+    """Undo the interleaving of four voxel rows."""
     o0, o1, o2, o3 = out[0], out[1], out[2], out[3]
     for c in range(o0.size):
         o0[c] = quads[4 * c]
@@ -224,6 +230,7 @@ def _split(quads: Any, out: Any) -> None:
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _mix(picked: Any, weight0: Any, weight1: Any, j: int, p: int, out: Any) -> None:
+    """One material: interpolate four interleaved voxel rows of densities along the columns."""
     left, right = picked[0], picked[1]
     o0, o1, o2, o3 = out[j, p, 0], out[j + 1, p, 0], out[j + 2, p, 0], out[j + 3, p, 0]
     for c in range(weight0.size):
@@ -235,6 +242,7 @@ def _mix(picked: Any, weight0: Any, weight1: Any, j: int, p: int, out: Any) -> N
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _weigh(picked: Any, weight0: Any, weight1: Any, lines: Any, scratch: Any) -> None:
+    """Several materials: value, and density times weight, of both neighbours of each column."""
     line = (lines[0], lines[1], lines[2], lines[3])
     for side in range(2):
         weight = weight1 if side else weight0
@@ -247,6 +255,7 @@ def _weigh(picked: Any, weight0: Any, weight1: Any, lines: Any, scratch: Any) ->
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _select(scratch: Any, k: int, low: Any, high: Any, out: Any) -> None:
+    """Keep the weighted densities of the neighbours whose value lies within one material."""
     h0, h1, d0, d1 = scratch[0, k], scratch[1, k], scratch[2, k], scratch[3, k]
     none = np.float32(0.0)
     for c in range(out.size):
@@ -257,6 +266,7 @@ def _select(scratch: Any, k: int, low: Any, high: Any, out: Any) -> None:
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _add_rows(resampled: Any, m: int, rows: Any, weights: Any, out: Any) -> None:
+    """Interpolate along the rows and add a whole group of planes to each detector row in one pass."""
     w0, w1 = weights[0], weights[1]
     for r in range(out.shape[0]):
         line = out[r]
