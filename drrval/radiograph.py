@@ -20,6 +20,7 @@ class Radiograph:
     Attributes:
         signal: float32 ``[row, col]``, receptor signal over that of the unattenuated beam.
         area_density: float32 ``[material, row, col]``, g/cm2 of air, soft tissue and bone along each ray.
+        field: bool ``[row, col]``, the collimated field: where the beam passes the scanned range.
         geometry: the view.
         display: how the signal is shown.
         seed: the integer that the noise was drawn from.
@@ -29,6 +30,7 @@ class Radiograph:
 
     signal: npt.NDArray[np.float32]
     area_density: npt.NDArray[np.float32]
+    field: npt.NDArray[np.bool_]
     geometry: Geometry
     display: DisplaySettings
     seed: int
@@ -42,7 +44,7 @@ class Radiograph:
 
     def shown(self, bits: int = 8) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Displayed image of 8 or 16 bits, ``[row, col]``."""
-        return quantised(displayed(self.signal, self.display), bits)
+        return quantised(displayed(self.signal, self.field, self.display), bits)
 
     def save(self, path: str | Path) -> Path:
         """Write the displayed image; the suffix chooses the format (see :mod:`drrval.export`).

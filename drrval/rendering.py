@@ -111,4 +111,4 @@ def render(
         window = fixed_window(where, spectrum=beam, scatter=scattering, detector=receptor)
         shown = shown.model_copy(update={"window": window})
     flags = clipping_flags(patient.ct, patient.body) + field_flags(patient.ct, patient.body, where)
-    return Radiograph(signal, area_density, where, shown, seed, flags, patient.ct.name)
+    return Radiograph(signal, area_density, covered, where, shown, seed, flags, patient.ct.name)

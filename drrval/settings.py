@@ -71,7 +71,7 @@ class DisplaySettings(Settings):
     )
     gamma: float = Field(0.2, gt=0, le=1, description="the paper's gamma, applied as exponent 1/gamma (rule paper)")
     gamma_above_mean: float = Field(
-        220.0, ge=0, le=255, description="mean grey value above which gamma applies (rule paper)"
+        220.0, ge=0, le=255, description="mean grey value behind the patient above which gamma applies (rule paper)"
     )
 
     @model_validator(mode="after")

@@ -49,7 +49,14 @@ def radiograph(view: str = "PA") -> Radiograph:
     geometry = view_geometry(view, rows=64, columns=64, pixel_mm=6.72)
     signal = np.geomspace(1.0, 0.001, 64 * 64).reshape(64, 64).astype(np.float32)
     return Radiograph(
-        signal, np.ones((3, 64, 64), np.float32), geometry, DisplaySettings(window=(0.0, 6.0)), 0, (), "ct"
+        signal,
+        np.zeros((3, 64, 64), np.float32),
+        np.ones((64, 64), bool),
+        geometry,
+        DisplaySettings(window=(0.0, 6.0)),
+        0,
+        (),
+        "ct",
     )
 
 
@@ -162,7 +169,7 @@ def test_projected_anatomy_keeps_volumes_and_sides() -> None:
 
 def test_nothing_is_scored_outside_the_collimated_field() -> None:
     ct, drr = box_thorax(), radiograph()
-    drr.area_density[:, :32] = 0.0
+    drr.field[:32] = False
     parts = project_anatomy(BoxCT().score(CTInput(ct.hu, (4.0, 4.0, 4.0))), ct.grid, drr)
     assert parts.lung_right_cm[:32].max() == 0.0
     assert parts.lung_right_cm[32:].max() > 0.0

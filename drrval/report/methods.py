@@ -30,7 +30,7 @@ _DISPLAY = {
     "fixed": "the logarithm of the signal between two fixed values per view, the same for all images",
     "minmax": "the logarithm of the signal scaled to the extremes of each image",
     "paper": "the inverted signal scaled to the extremes of each image, with the gamma rule of [{amer}]: "
-    "gamma {gamma:g} for images of a mean above {gamma_above_mean:g}",
+    "gamma {gamma:g} for images of a mean above {gamma_above_mean:g} behind the patient",
 }
 
 

@@ -97,7 +97,7 @@ def project_anatomy(score: CTScore, grid: Grid, radiograph: Radiograph) -> Proje
     """Path length of each ray in lungs and lesions, with the geometry of a radiograph."""
     labels = score.lungs + np.where(score.lesion, _LESION_OFFSET, 0).astype(np.uint8)
     cm = project_labels(labels, grid, radiograph.geometry, LEFT + _LESION_OFFSET)
-    cm *= radiograph.area_density.any(axis=0)  # nothing is imaged outside the collimated field
+    cm *= radiograph.field  # nothing is imaged outside the collimated field
     right, left, lesion_right, lesion_left = (
         cm[n - 1] for n in (RIGHT, LEFT, RIGHT + _LESION_OFFSET, LEFT + _LESION_OFFSET)
     )
