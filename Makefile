@@ -1,9 +1,10 @@
 # make demo: run the demonstration study.  make test: lint, types and tests.  Both build .venv when it is missing.
+# make bench: speed against other tools (BENCH_CT=PATH for a CT of your own).  make validate: docs/physics.md measured anew.
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out/demo
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit bench validate clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,6 +25,12 @@ types: .venv/.installed
 
 unit: .venv/.installed
 	$(BIN)/python -m pytest
+
+bench: .venv/.installed
+	$(BIN)/python -m benchmarks
+
+validate: .venv/.installed
+	$(BIN)/python -m validation
 
 clean:
 	rm -rf .venv out build *.egg-info

@@ -87,6 +87,7 @@ class Geometry:
         shape: (rows, columns).
         pixel_mm: pixel pitch, mm.
         preset: name of the preset this view was made from.
+        isocentre_to_detector_mm: distance of the body's centre in front of the panel, mm (scatter depends on it).
         anti_scatter_grid: whether a grid stands before the panel.
         display_g_cm2: soft tissue, g/cm2, that a fixed display shows as black and as white.
     """
@@ -99,6 +100,7 @@ class Geometry:
     shape: tuple[int, int]
     pixel_mm: float
     preset: str = "custom"
+    isocentre_to_detector_mm: float = 170.0
     anti_scatter_grid: bool = False
     display_g_cm2: tuple[float, float] = (2.0, 34.0)
 
@@ -199,6 +201,7 @@ def view_geometry(
         shape=(chosen.rows, chosen.columns),
         pixel_mm=chosen.pixel_mm,
         preset=chosen.name,
+        isocentre_to_detector_mm=chosen.isocentre_to_detector_mm,
         anti_scatter_grid=chosen.grid,
         display_g_cm2=(chosen.display_g_cm2[0], chosen.display_g_cm2[1]),
     )

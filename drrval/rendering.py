@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drrval.body import Body, find_body, isolate_body
+from drrval.deepdrr import project_deepdrr
 from drrval.geometry import Geometry, view_geometry
 from drrval.materials import density_model
 from drrval.physics.detector import detect, fixed_window
@@ -89,12 +90,13 @@ def render(
         geometry: a complete view in LPS millimetres; ``view`` and ``preset`` are then ignored.
         spectrum, scatter, detector, display: settings; the defaults are described with them.
         seed: integer that all noise is drawn from.
-        backend: projector; see :func:`drrval.projection.project`.
+        backend: projector; see :func:`drrval.projection.project`. ``deepdrr`` has DeepDRR compute area densities and
+            primary signal (extra ``deepdrr``, an NVIDIA GPU); see :mod:`drrval.deepdrr`.
 
     Raises:
         IntakeError: no body or no lungs found in the CT.
         GeometryError: unknown view or preset, or a source inside the volume.
-        BackendError: unknown backend.
+        BackendError: unknown backend, or one whose software or GPU is missing.
     """
     patient = ct if isinstance(ct, Patient) else position(ct)
     where = geometry or view_geometry(view, isocentre_mm=patient.centre_mm, preset=preset)
@@ -102,10 +104,17 @@ def render(
     scattering = scatter or ScatterSettings()
     receptor = detector or DetectorSettings()
     covered = scanned_field(patient.ct.grid, where, patient.centre_mm)
-    area_density = project(patient.hu, patient.grid, where, density_model(patient.materials), backend=backend)
+    primary = None
+    if backend == "deepdrr":
+        images = project_deepdrr(patient.hu, patient.grid, where, patient.materials, spectrum=beam, detector=receptor)
+        area_density, primary = images.area_density, images.signal
+    else:
+        area_density = project(patient.hu, patient.grid, where, density_model(patient.materials), backend=backend)
     area_density *= covered
     rng = np.random.default_rng(seed)
-    signal = detect(area_density, covered, where, spectrum=beam, scatter=scattering, detector=receptor, rng=rng)
+    signal = detect(
+        area_density, covered, where, spectrum=beam, scatter=scattering, detector=receptor, rng=rng, primary=primary
+    )
     shown = display or DisplaySettings()
     if shown.window is None:
         window = fixed_window(where, spectrum=beam, scatter=scattering, detector=receptor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,32 +26,68 @@ class SpectrumSettings(Settings):
     """X-ray tube. The defaults are the paper's: tungsten anode, 120 kV, 4.3 mm aluminium."""
 
     kvp: float = Field(120.0, ge=40, le=150, description="tube voltage, kV")
-    filtration_mm_al: float = Field(4.3, ge=0.5, le=20, description="total filtration, mm aluminium")
+    filtration_mm_al: float = Field(4.3, ge=0.5, le=50, description="total filtration, mm aluminium")
     anode_angle_deg: float = Field(12.0, ge=5, le=25, description="anode angle, degrees")
 
 
 class ScatterSettings(Settings):
-    """Scattered radiation: a convolution estimate (see :mod:`drrval.physics.scatter`), or none."""
+    """Scattered radiation (see :mod:`drrval.physics.scatter`) and the anti-scatter grid of views that have one."""
 
-    model: Literal["convolution", "none"] = "convolution"
-    amplitude: float = Field(0.9, ge=0, le=5, description="scatter produced per unit of forward-scatter potential")
-    sigma_mm: float = Field(55.0, ge=5, le=300, description="Gaussian spread of scatter at the panel, mm")
-    grid_selectivity: float = Field(
-        6.0,
+    model: Literal["fitted", "none"] = "fitted"
+    grid_ratio: float = Field(12.0, ge=5, le=15, description="height of the grid's strips over their distance")
+    grid_selectivity: float | None = Field(
+        None,
         ge=1,
-        le=20,
-        description="primary over scatter transmission of the anti-scatter grid, where a view has one",
+        le=30,
+        description="measured primary over scatter transmission of the grid; by default that of its ratio and the "
+        "tube voltage",
     )
 
 
 class DetectorSettings(Settings):
-    """Image receptor. The photon count is the paper's: 1e5 per pixel in the unattenuated beam."""
+    """Image receptor. By default an ideal one: it absorbs every photon and blurs nothing.
+
+    The exposure is stated either in photons or in air kerma, both in the unattenuated beam at the receptor; the default
+    is the paper's 1e5 photons per pixel.
+    """
 
     response: Literal["energy-integrating", "photon-counting"] = "energy-integrating"
-    photons_per_pixel: float = Field(1e5, gt=0, le=1e9, description="photons per pixel in the unattenuated beam")
+    photons_per_pixel: float | None = Field(
+        1e5, gt=0, le=1e9, description="photons per pixel in the unattenuated beam; None where the air kerma is given"
+    )
+    air_kerma_ugy: float | None = Field(
+        None, gt=0, le=1e5, description="air kerma at the receptor in the unattenuated beam, uGy"
+    )
     noise: bool = Field(True, description="whether quantum and electronic noise are added")
-    electronic_noise_photons: float = Field(0.0, ge=0, le=1e4, description="rms electronic noise, in photons")
-    blur_sigma_mm: float = Field(0.0, ge=0, le=5, description="Gaussian blur of the receptor at the panel, mm")
+    electronic_noise_photons: float = Field(
+        0.0, ge=0, le=1e4, description="rms electronic noise per pixel, in photons of the unattenuated beam"
+    )
+    csi_mg_cm2: float | None = Field(
+        None, gt=0, le=1000, description="caesium iodide of the scintillator, mg/cm2; None absorbs every photon"
+    )
+    mtf50_per_mm: float | None = Field(
+        None,
+        ge=0.2,
+        le=10,
+        description="frequency at which the scintillator's MTF is one half, cycles/mm; the pixel aperture comes on "
+        "top; None blurs nothing",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kerma_replaces_photons(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("air_kerma_ugy") is not None:
+            return {"photons_per_pixel": None, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _one_exposure(self) -> DetectorSettings:
+        if (self.photons_per_pixel is None) == (self.air_kerma_ugy is None):
+            raise ValueError(
+                f"photons_per_pixel={self.photons_per_pixel} and air_kerma_ugy={self.air_kerma_ugy} state the exposure "
+                "twice or not at all. Give exactly one of them"
+            )
+        return self
 
 
 class DisplaySettings(Settings):

@@ -14,12 +14,12 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_BACKEND = 0, 1, 2, 127
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command."""
-    from drrval.cli import check, render, run_study
+    from drrval.cli import check, doctor, render, run_study
 
     parser = argparse.ArgumentParser(prog="drrval", description="CT-to-DRR validation of chest-radiograph models.")
     parser.add_argument("--version", action="version", version=f"drrval {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (run_study, check, render):
+    for module in (run_study, check, render, doctor):
         module.add_parser(commands)
     return parser
 

@@ -14,6 +14,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--view", default="PA", help="PA (default), AP or LL (left lateral)")
     parser.add_argument("--preset", help="geometry preset (default: the view's own)")
     parser.add_argument("--display", default="fixed", choices=("fixed", "minmax", "paper"), help="display rule")
+    parser.add_argument("--backend", default="auto", help="projector: auto, separable, virtual, ray, cuda or deepdrr")
     parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise, a whole number from 0")
     parser.add_argument("--series-uid", help="DICOM series to take where a folder holds several")
     parser.add_argument("--out", type=Path, required=True, help="file: .png, .tif, .nii.gz or .dcm")
@@ -33,6 +34,7 @@ def _run(arguments: argparse.Namespace) -> int:
         preset=arguments.preset,
         display=DisplaySettings(rule=arguments.display),
         seed=arguments.seed,
+        backend=arguments.backend,
     )
     drr.save(arguments.out)
     warning = presets()[drr.geometry.preset].warning

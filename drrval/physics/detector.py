@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from drrval.geometry import Geometry
+from drrval.physics.exposure import photons_per_pixel
+from drrval.physics.noise import poisson_counts
+from drrval.physics.receptor import blur_quanta, blur_signal
 from drrval.physics.scatter import dense_scatter, scatter_signal
-from drrval.physics.spectrum import BeamQuadrature, beam_quadrature, transmission
+from drrval.physics.transmission import beam_quadrature, transmission
 from drrval.settings import DetectorSettings, ScatterSettings, SpectrumSettings
 
 
@@ -21,32 +25,38 @@ def detect(
     scatter: ScatterSettings,
     detector: DetectorSettings,
     rng: np.random.Generator,
+    primary: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Receptor signal over the signal of the unattenuated beam, float32 ``[row, col]``, at least 0.
 
-    Primary by the polychromatic Beer-Lambert law, plus scatter, blurred by the receptor. Quantum noise has the
-    variance of the compound Poisson process: ``sum_E n(E) r(E)^2`` with n photons of response r (r = E for an
-    energy-integrating receptor, 1 for a photon-counting one). Scatter is given the energies of the primary beneath it.
+    In the order of nature: primary by the polychromatic Beer-Lambert law, plus scatter; quanta drawn; their light
+    blurred by the scintillator; electronic noise of the panel. Quantum noise has the variance of the compound Poisson
+    process, ``sum_E n(E) r(E)^2`` for n(E) absorbed photons of response r(E): it is drawn as equivalent quanta of
+    ``sum n r^2 / sum n r`` each. Scatter is given the energies of the primary beneath it.
 
     Args:
         area_density: g/cm2, ``[material, row, col]``.
-        field: the collimated field, ``[row, col]``; outside it the signal is 1.
+        field: the collimated field, ``[row, col]``; outside it the signal is 1 (shown black), and none of it is blurred
+            into the field.
         geometry: the view (pixel pitch, anti-scatter grid).
         spectrum, scatter, detector: settings.
         rng: source of the noise.
+        primary: the primary signal over the unattenuated one, ``[row, col]``, where another engine has computed it; by
+            default computed from ``area_density``.
     """
-    integrating = detector.response == "energy-integrating"
-    beam = beam_quadrature(spectrum, energy_weighted=integrating)
-    primary = transmission(area_density, beam)
-    signal = primary + scatter_signal(
-        primary, field, geometry.pixel_mm, scatter, anti_scatter_grid=geometry.anti_scatter_grid
-    )
-    if detector.blur_sigma_mm > 0:
-        signal = ndimage.gaussian_filter(signal, detector.blur_sigma_mm / geometry.pixel_mm, mode="nearest")
-    if detector.noise:
-        quantum = _signal_per_quantum(area_density, primary, beam, integrating, detector)
-        signal = _with_noise(signal, quantum, detector, rng)
-    return np.where(field, signal, 1.0).astype(np.float32)
+    signal, quantum = transmission(area_density, beam_quadrature(spectrum, detector))
+    quantum /= signal
+    if primary is not None:
+        signal = primary.copy()
+    signal += scatter_signal(area_density, signal, field, geometry, scatter=scatter, spectrum=spectrum)
+    image = np.ones(field.shape, np.float32)
+    if field.any():
+        window = _bounding_box(field)
+        lit = field[window]
+        photons = photons_per_pixel(detector, spectrum, geometry.pixel_mm)
+        seen = _expose(signal[window] * lit, quantum[window] / photons, photons, geometry.pixel_mm, detector, rng)
+        np.copyto(image[window], seen, where=lit)
+    return image
 
 
 def fixed_window(
@@ -57,36 +67,33 @@ def fixed_window(
     It depends on the beam, the grid and the scatter settings, never on the image. The scatter added is that behind
     the dense parts of a typical chest.
     """
-    beam = beam_quadrature(spectrum, energy_weighted=detector.response == "energy-integrating")
     soft = np.array(geometry.display_g_cm2, np.float32)
-    primary = transmission(np.stack([0 * soft, soft, 0 * soft])[:, None], beam)[0]
-    black, white = -np.log(primary + dense_scatter(scatter, anti_scatter_grid=geometry.anti_scatter_grid))
-    return float(black), float(white)
+    primary, _ = transmission(np.stack([0 * soft, soft, 0 * soft])[:, None], beam_quadrature(spectrum, detector))
+    scattered = dense_scatter(geometry, scatter=scatter, spectrum=spectrum)
+    black, white = (-math.log(p + scattered) for p in primary[0].tolist())
+    return black, white
 
 
-def _signal_per_quantum(
-    area_density: npt.NDArray[np.float32],
-    primary: npt.NDArray[np.float64],
-    beam: BeamQuadrature,
-    integrating: bool,
-    detector: DetectorSettings,
-) -> npt.NDArray[np.float64]:
-    """Signal of one equivalent quantum: variance over mean of the compound Poisson process, ``[row, col]``."""
-    if not integrating:
-        return np.full_like(primary, 1.0 / detector.photons_per_pixel)
-    # Weights are shares of energy, w = n E / sum(n E); so sum(n) = sum(w / E) and sum(n E^2) = sum(w E).
-    photons_per_signal = np.sum(beam.weights / beam.energies_kev)
-    second_moment = transmission(area_density, beam, power=1)
-    return second_moment / np.maximum(primary, 1e-300) * photons_per_signal / detector.photons_per_pixel
+def _bounding_box(field: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(field.any(axis=1)), np.flatnonzero(field.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _with_noise(
-    signal: npt.NDArray[np.float64],
-    quantum: npt.NDArray[np.float64],
+def _expose(
+    signal: npt.NDArray[np.float32],
+    quantum: npt.NDArray[np.float32],
+    photons: float,
+    pixel_mm: float,
     detector: DetectorSettings,
     rng: np.random.Generator,
-) -> npt.NDArray[np.float64]:
-    noisy = rng.poisson(signal / quantum) * quantum
-    if detector.electronic_noise_photons > 0:
-        noisy = noisy + rng.normal(0.0, detector.electronic_noise_photons / detector.photons_per_pixel, signal.shape)
-    return np.maximum(noisy, 0.0)
+) -> npt.NDArray[np.float32]:
+    """Mean signal to detected signal, in place; ``quantum`` is the signal of one equivalent quantum, ``[row, col]``."""
+    blur_signal(signal, detector, pixel_mm)
+    np.maximum(signal, 0.0, out=signal)
+    if detector.noise:
+        np.multiply(poisson_counts(signal / quantum, rng), quantum, out=signal)
+    blur_quanta(signal, detector, pixel_mm)
+    if detector.noise and detector.electronic_noise_photons > 0:
+        sigma = detector.electronic_noise_photons / photons
+        signal += np.float32(sigma) * rng.standard_normal(signal.shape, dtype=np.float32)
+    return np.maximum(signal, 0.0, out=signal)

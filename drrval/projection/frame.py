@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,14 +58,35 @@ class IndexFrame:
             return None
         return rows, columns
 
-    def centimetres_per_plane(self) -> npt.NDArray[np.float64]:
-        """Length of every ray between neighbouring planes of the driving axis, ``[row, col]``, cm."""
-        rows, columns = (np.arange(n, dtype=float) for n in self.detector_shape)
-        squares = np.zeros(self.detector_shape)
-        for axis in range(3):
-            across = rows[:, None] * self.row_step[axis] + columns[None, :] * self.column_step[axis]
-            squares += ((across + (self.corner - self.source)[axis]) * self.spacing_cm[axis]) ** 2
-        return np.sqrt(squares) / abs(self.corner[self.driving_axis] - self.source[self.driving_axis])
+    def pixel_index(self, rows: npt.NDArray[Any], columns: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Index positions (n, 3) of pixel centres."""
+        return self.corner + rows[:, None] * self.row_step + columns[:, None] * self.column_step
+
+    def driving_axes(self) -> npt.NDArray[np.int8]:
+        """The volume axis that each ray runs closest to (in millimetres), ``[row, col]``."""
+        last = (self.detector_shape[0] - 1, self.detector_shape[1] - 1)
+        corners = self._closest_axis(np.array([0, 0, last[0], last[0]]), np.array([0, last[1], 0, last[1]]))
+        if np.all(corners == corners[0]):  # the rays closest to one axis make a convex cone
+            return np.full(self.detector_shape, corners[0])
+        rows, columns = np.indices(self.detector_shape).reshape(2, -1)
+        return self._closest_axis(rows, columns).reshape(self.detector_shape)
+
+    def source_clear_of_planes(self) -> bool:
+        """Whether the source lies beyond the volume along every axis that a ray is driven by."""
+        return all(not -1.0 <= self.source[axis] <= self.shape[axis] for axis in np.unique(self.driving_axes()))
+
+    def _closest_axis(self, rows: npt.NDArray[Any], columns: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+        reach = np.abs((self.pixel_index(rows, columns) - self.source) * self.spacing_cm)
+        return reach.argmax(axis=1).astype(np.int8)
+
+    def slope_squared(self, axis: int, step: float, count: int) -> npt.NDArray[np.float64]:
+        """Squared slope (in cm per cm along the driving axis) of the rays along ``axis``, for each row or column.
+
+        A ray of a panel parallel to the voxel planes runs ``sqrt(1 + rows + columns)`` times the plane spacing from
+        one plane to the next.
+        """
+        reach = (self.corner - self.source) * self.spacing_cm
+        return ((reach[axis] + np.arange(count) * step * self.spacing_cm[axis]) / reach[self.driving_axis]) ** 2
 
 
 def index_frame(grid: Grid, geometry: Geometry) -> IndexFrame:

@@ -18,7 +18,8 @@ from numba import njit, prange
 from drrval.projection.frame import IndexFrame
 from drrval.projection.sampling import FAST, density, typed_voxels
 
-_TILE = (64, 512)  # detector rows and columns of one task: its buffers fit the second-level cache
+_TILE = (128, 512)  # detector rows and columns of one task: its buffers fit the second-level cache
+_PAD = 16  # keeps neighbouring lines of a buffer from falling into the same set of the first-level cache
 _GROUP = 8  # planes added to a tile in one go; _add_rows is written for this number
 _FAST_AXIS = (2, 2, 1)  # driving axis -> array axis that is resampled first: x, which is contiguous, where it can be
 
@@ -49,16 +50,25 @@ def project_separable(
     image = np.empty((len(bounds) - 1, *shape), dtype=np.float32)
     row_map = (start[:, slow], depth * steps[0][slow])
     column_map = (start[:, fast], depth * steps[1][fast])
-    _project(typed_voxels(values), values.shape, driving, row_map, column_map, bounds, lines, _TILE, image)
-    if swapped:
-        image = np.ascontiguousarray(image.swapaxes(1, 2))
-    image *= frame.centimetres_per_plane().astype(np.float32)
-    return image
+    row_square = frame.slope_squared(slow, steps[0][slow], shape[0])
+    column_square = frame.slope_squared(fast, steps[1][fast], shape[1])
+    lengths = (float(frame.spacing_cm[driving]), row_square, column_square)
+    _project(typed_voxels(values), values.shape, driving, row_map, column_map, bounds, lines, lengths, _TILE, image)
+    return np.ascontiguousarray(image.swapaxes(1, 2)) if swapped else image
 
 
 @njit(cache=True, parallel=True, nogil=True)
 def _project(
-    voxels: Any, shape: Any, driving: int, row_map: Any, column_map: Any, bounds: Any, lines: Any, tile: Any, image: Any
+    voxels: Any,
+    shape: Any,
+    driving: int,
+    row_map: Any,
+    column_map: Any,
+    bounds: Any,
+    lines: Any,
+    lengths: Any,
+    tile: Any,
+    image: Any,
 ) -> None:
     """One task per tile of the detector; every pixel is written by one task, so threads cannot change a bit."""
     n_tiles_across = -(-image.shape[2] // tile[1])
@@ -66,7 +76,7 @@ def _project(
     for t in prange(n_tiles):
         row, column = t // n_tiles_across * tile[0], t % n_tiles_across * tile[1]
         part = image[:, row : row + tile[0], column : column + tile[1]]
-        _project_tile(voxels, shape, driving, row_map, column_map, row, column, bounds, lines, part)
+        _project_tile(voxels, shape, driving, row_map, column_map, row, column, bounds, lines, lengths, part)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -80,10 +90,12 @@ def _project_tile(
     column: int,
     bounds: Any,
     lines: Any,
+    lengths: Any,
     part: Any,
 ) -> None:
     """Walk through the planes in groups: resample the voxel rows that the tile sees, then add them to its rows."""
     n_materials, n_rows, n_columns = part.shape
+    gap, row_square, column_square = lengths
     fast = 1 if driving == 2 else 2
     n_planes, n_fast, n_slow = shape[driving], shape[fast], shape[3 - driving - fast]
     total = np.zeros((n_materials, n_rows, n_columns), np.float32)  # contiguous, which the vector code needs
@@ -92,7 +104,7 @@ def _project_tile(
     staged = np.empty((_GROUP, 4, n_fast), np.float32)
     quads, picked = np.empty(4 * n_fast, np.float32), np.empty((2, 4 * n_columns), np.float32)
     scratch = np.empty((4, 4, n_columns), np.float32)
-    resampled = np.zeros((4, _GROUP, n_materials, n_columns), np.float32)
+    resampled = np.zeros((4, _GROUP, n_materials, n_columns + _PAD), np.float32)
     for first in range(0, n_planes, _GROUP):
         n = min(_GROUP, n_planes - first)
         low_row, high_row = _place(row_map, first, n, row, n_slow, rows, row_weights)
@@ -101,7 +113,7 @@ def _project_tile(
             continue
         height = high_row - low_row + 1
         if height + 3 > resampled.shape[0]:
-            resampled = np.zeros((height + 5, _GROUP, n_materials, n_columns), np.float32)
+            resampled = np.zeros((height + 5, _GROUP, n_materials, n_columns + _PAD), np.float32)
         for j in range(0, height, 4):
             for k in range(4):
                 slow = min(low_row + j + k, high_row)
@@ -114,12 +126,12 @@ def _project_tile(
                 _weigh(picked, column_weights[0, p], column_weights[1, p], lines, scratch)
                 for k in range(4):
                     for m in range(n_materials):
-                        _select(scratch, k, bounds[m], bounds[m + 1], resampled[j + k, p, m])
+                        _select(scratch, k, bounds[m], bounds[m + 1], resampled[j + k, p, m, :n_columns])
         for m in range(n_materials):
             _add_rows(resampled, m, rows, row_weights, total[m])
     for m in range(n_materials):
         for r in range(n_rows):
-            _copy(total[m, r], part[m, r])
+            _scale(total[m, r], gap, row_square[row + r], column_square[column : column + n_columns], part[m, r])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -168,37 +180,41 @@ def _stage(
     for p in range(n):
         target = staged[p, k, : high - low + 1]
         if int16.size:
-            _read(int16, driving, first + p, slow, low, target)
+            _read(int16, driving, first + p, slow, low, lines, decompose, target)
         elif uint8.size:
-            _read(uint8, driving, first + p, slow, low, target)
+            _read(uint8, driving, first + p, slow, low, lines, decompose, target)
         else:
-            _read(float32, driving, first + p, slow, low, target)
-        if decompose:
-            _decompose(target, lines)
+            _read(float32, driving, first + p, slow, low, lines, decompose, target)
 
 
 @njit(cache=True, nogil=True)
-def _read(values: Any, driving: int, plane: int, slow: int, low: int, out: Any) -> None:
-    """Copy one voxel row along the fast axis, whichever axes drive."""
+def _read(values: Any, driving: int, plane: int, slow: int, low: int, lines: Any, decompose: bool, out: Any) -> None:
+    """Fetch one voxel row along the fast axis, whichever axes drive."""
     if driving == 2:
-        _copy(values[slow, low : low + out.size, plane], out)
+        _convert(values[slow, low : low + out.size, plane], lines, decompose, out)
     elif driving == 1:
-        _copy(values[slow, plane, low : low + out.size], out)
+        _convert(values[slow, plane, low : low + out.size], lines, decompose, out)
     else:
-        _copy(values[plane, slow, low : low + out.size], out)
-
-
-@njit(cache=True, nogil=True)
-def _copy(row: Any, out: Any) -> None:
-    for i in range(out.size):
-        out[i] = row[i]
+        _convert(values[plane, slow, low : low + out.size], lines, decompose, out)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _decompose(row: Any, lines: Any) -> None:
+def _convert(row: Any, lines: Any, decompose: bool, out: Any) -> None:
+    """Voxel values to float32; to densities where there is one material."""
+    if not decompose:
+        for i in range(out.size):
+            out[i] = row[i]
+        return
     line = (lines[0], lines[1], lines[2], lines[3])
-    for i in range(row.size):
-        row[i] = density(row[i], line)
+    for i in range(out.size):
+        out[i] = density(np.float32(row[i]), line)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _scale(line: Any, gap: float, row_square: float, column_square: Any, out: Any) -> None:
+    """Times the length of each ray from plane to plane."""
+    for c in range(out.size):
+        out[c] = line[c] * np.float32(gap * math.sqrt(1.0 + row_square + column_square[c]))
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

@@ -11,7 +11,6 @@ import yaml
 
 from drrval.geometry import presets
 from drrval.report.text import count, plain
-from drrval.settings import ScatterSettings
 
 _SCORERS = {
     "opacity": (
@@ -139,25 +138,36 @@ def _spectrum(study: dict[str, Any], cite: _Citations) -> str:
 def _detector(study: dict[str, Any], cite: _Citations) -> str:
     detector, scatter = study["detector"], study["scatter"]
     facts = [f"{detector['response']} response"]
+    if detector["csi_mg_cm2"]:
+        facts.append(f"photons absorbed by {detector['csi_mg_cm2']:g} mg/cm2 of caesium iodide")
     if detector["noise"]:
-        facts.append(f"quantum noise of {detector['photons_per_pixel']:g} photons per pixel in the unattenuated beam")
+        facts.append(f"quantum noise of {_exposure(detector)} in the unattenuated beam")
         if detector["electronic_noise_photons"]:
             facts.append(f"electronic noise of {detector['electronic_noise_photons']:g} photons (rms)")
     else:
         facts.append("no noise")
-    if detector["blur_sigma_mm"]:
-        facts.append(f"Gaussian blur of {detector['blur_sigma_mm']:g} mm (standard deviation)")
+    if detector["mtf50_per_mm"]:
+        facts.append(
+            f"blur by the pixel aperture and a Gaussian scintillator MTF of one half at {detector['mtf50_per_mm']:g} "
+            "cycles/mm"
+        )
     if scatter["model"] == "none":
         facts.append("no scatter")
     else:
-        estimate = (
-            f"scatter estimated by convolution [{cite['ohnesorge']}] (amplitude {scatter['amplitude']:g}, spread "
-            f"{scatter['sigma_mm']:g} mm, grid selectivity {scatter['grid_selectivity']:g})"
+        grid = f"{scatter['grid_ratio']:g}:1"
+        if scatter["grid_selectivity"] is not None:
+            grid = f"of measured selectivity {scatter['grid_selectivity']:g}"
+        facts.append(
+            f"scatter estimated by kernels that depend on the thickness [{cite['ohnesorge']}, {cite['sunstarlack']}], "
+            f"fitted to Monte-Carlo photon transport (where a view has an anti-scatter grid: {grid})"
         )
-        if scatter == ScatterSettings().model_dump():
-            estimate += f", set to the scatter fractions measured by Niklason et al. [{cite['niklason']}]"
-        facts.append(estimate)
     return f"Detector: {'; '.join(facts)}."
+
+
+def _exposure(detector: dict[str, Any]) -> str:
+    if detector["air_kerma_ugy"] is not None:
+        return f"{detector['air_kerma_ugy']:g} uGy air kerma"
+    return f"{detector['photons_per_pixel']:g} photons per pixel"
 
 
 def _display(study: dict[str, Any], cite: _Citations) -> str:
