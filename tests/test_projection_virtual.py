@@ -76,7 +76,9 @@ def test_mass_is_kept(grid, smooth, pose):
 
 def test_a_volume_beside_the_panel_leaves_it_dark(grid, smooth):
     geometry = posed(grid, "oblique")
-    aside = replace(geometry, detector_centre_mm=tuple(np.asarray(geometry.detector_centre_mm) + (0, 0, 900.0)))
+    aside = replace(
+        geometry, detector_centre_mm=tuple(np.asarray(geometry.detector_centre_mm) + np.array([0, 0, 900.0]))
+    )
     np.testing.assert_array_equal(project(smooth, grid, aside, PLAIN, backend="virtual"), 0.0)
 
 

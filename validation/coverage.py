@@ -12,13 +12,13 @@ from scipy.stats import ncx2
 from drrval.stats.bland_altman import LIMIT_FACTOR, limits_of_agreement, proportional_bias
 from drrval.stats.concordance import intraclass_correlation, lin_concordance
 from drrval.stats.deming_regression import deming
+from drrval.stats.deviation_index import total_deviation
 from drrval.stats.mixed import mixed_model
 from drrval.stats.paired import Analysis, PairedScans
 from drrval.stats.passing_bablok_regression import passing_bablok
 from drrval.stats.regression import least_squares
 from drrval.stats.repeated_correlation import repeated_measures_correlation
 from drrval.stats.resampling import Patients
-from drrval.stats.deviation_index import total_deviation
 
 N_STUDIES, N_RESAMPLES = 1000, 2000
 # The analysis that forgets patients is tried on every fourth study only.

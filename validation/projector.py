@@ -133,8 +133,9 @@ def _agreement_table() -> str:
         expected = plane_sums(hu, scan.grid, geometry, model)
         for backend in (b for b in CPU_BACKENDS if b != "auto" and not (degrees and b == "separable")):
             found = project(hu, scan.grid, geometry, model, backend=backend)
-            rows.append([name, f"`{backend}`", *(f"{relative_rms(*p):.1e}" for p in zip(found, expected, strict=True))])
-    heads = ["pose", "backend", "air", "soft tissue", "bone"]
+            pairs = [*zip(found, expected, strict=True), (found.sum(axis=0), expected.sum(axis=0))]
+            rows.append([name, f"`{backend}`", *(f"{relative_rms(*pair):.1e}" for pair in pairs)])
+    heads = ["pose", "backend", "air", "soft tissue", "bone", "sum"]
     return (
         "Thorax phantom of 4 mm voxels against the same sum written with SciPy in float64, relative RMS "
         "difference:\n\n" + table(heads, rows)

@@ -18,7 +18,8 @@ Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 REGIONS = ("lung", "mediastinum", "below the diaphragm")
 FIELD_PIXELS = 320  # width of the lung field to which every image is brought
-PATCH = 32
+PATCH = 32  # side of the squares whose spectra are averaged, pixels
+RINGS = np.arange(2, PATCH // 2)  # frequencies of the spectrum, cycles per square
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,12 @@ def _smoothed(values: Array, mask: Mask, sigmas: tuple[float, float]) -> Array:
     return np.asarray(ndimage.gaussian_filter(values * mask, sigmas) / np.maximum(weight, 1e-6))
 
 
-def texture_spectrum(image: Scaled) -> tuple[Array, Array]:
+def texture_spectrum(image: Scaled) -> Array:
     """Mean power spectrum in the lung, in squares of ``PATCH`` pixels without their plane, Hann window.
 
     Returns:
-        radial frequency, cycles per pixel (1/FIELD_PIXELS of the lung field), and power per squared unit of
-        :attr:`Scaled.relative`; NaN where no square fits into the lung.
+        power at the frequencies ``RINGS`` (mean over directions), squared units of :attr:`Scaled.relative`; NaN where
+        no square fits into the lung.
     """
     values, lung = image.relative, image.regions["lung"]
     taper = np.hanning(PATCH + 2)[1:-1]
@@ -128,9 +129,7 @@ def texture_spectrum(image: Scaled) -> tuple[Array, Array]:
     power = total / max(count, 1) / np.sum(window**2)
     frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(PATCH)] * 2))
     ring = np.rint(frequency * PATCH).astype(int)
-    rings = np.arange(2, PATCH // 2)
-    radial = ndimage.mean(power, ring, rings) if count else np.full(rings.size, np.nan)
-    return rings / PATCH, np.asarray(radial)
+    return np.asarray(ndimage.mean(power, ring, RINGS) if count else np.full(RINGS.size, np.nan))
 
 
 def _without_plane(patch: Array) -> Array:

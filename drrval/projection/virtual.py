@@ -69,7 +69,8 @@ def _virtual_panel(frame: IndexFrame, axis: int, rows: tuple[int, int], columns:
     near = np.concatenate([middle, middle + frame.row_step, middle + frame.column_step])
     on_plane = _on_plane(frame, near, axis, plane)
     pixel = np.abs(on_plane[1:] - on_plane[0]).max(axis=0)
-    steps = np.minimum(pixel, _COARSEST)
+    per_voxel = np.ceil(1.0 / np.minimum(pixel, _COARSEST))
+    steps, low = 1.0 / per_voxel, np.floor(low * per_voxel) / per_voxel  # in step with the voxels, whatever their order
     counts = np.ceil((high - low) / steps).astype(int) + 1 + 2 * _MARGIN
     corner, row_step, column_step = np.zeros(3), np.zeros(3), np.zeros(3)
     corner[axis], corner[across] = plane, low - _MARGIN * steps
