@@ -39,7 +39,7 @@ class Preset:
         sid_mm: source-to-image-receptor distance (SID), mm.
         isocentre_to_detector_mm: distance of the body's centre in front of the panel, mm.
         grid: whether an anti-scatter grid stands before the panel.
-        display_g_cm2: soft tissue, g/cm2, that a fixed display shows as black and as white.
+        display_g_cm2: soft tissue, g/cm2, that a fixed display shows as black and, nearly, as white.
         warning: what a user of this preset must know, or an empty string.
     """
 
@@ -50,7 +50,7 @@ class Preset:
     sid_mm: float
     isocentre_to_detector_mm: float
     grid: bool
-    display_g_cm2: tuple[float, float] = (2.0, 34.0)
+    display_g_cm2: tuple[float, float] = (0.0, 32.0)
     warning: str = ""
 
     @property
@@ -89,7 +89,7 @@ class Geometry:
         preset: name of the preset this view was made from.
         isocentre_to_detector_mm: distance of the body's centre in front of the panel, mm (scatter depends on it).
         anti_scatter_grid: whether a grid stands before the panel.
-        display_g_cm2: soft tissue, g/cm2, that a fixed display shows as black and as white.
+        display_g_cm2: soft tissue, g/cm2, that a fixed display shows as black and, nearly, as white.
     """
 
     view: str
@@ -102,7 +102,7 @@ class Geometry:
     preset: str = "custom"
     isocentre_to_detector_mm: float = 170.0
     anti_scatter_grid: bool = False
-    display_g_cm2: tuple[float, float] = (2.0, 34.0)
+    display_g_cm2: tuple[float, float] = (0.0, 32.0)
 
     @property
     def normal(self) -> npt.NDArray[np.float64]:

@@ -44,7 +44,7 @@ class Radiograph:
 
     def shown(self, bits: int = 8) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Displayed image of 8 or 16 bits, ``[row, col]``."""
-        return quantised(displayed(self.signal, self.field, self.display), bits)
+        return quantised(displayed(self.signal, self.field, self.display, self.geometry.pixel_mm), bits)
 
     def save(self, path: str | Path) -> Path:
         """Write the displayed image; the suffix chooses the format (see :mod:`drrval.export`).

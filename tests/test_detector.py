@@ -13,6 +13,7 @@ from drrval.physics.detector import detect, fixed_window
 from drrval.physics.exposure import photons_per_pixel
 from drrval.physics.noise import poisson_counts
 from drrval.physics.receptor import blur_quanta, blur_signal, quantum_efficiency, scintillator_mtf
+from drrval.physics.scatter import dense_scatter
 from drrval.physics.spectrum import photons_per_air_kerma, tube_spectrum
 from drrval.settings import DetectorSettings, ScatterSettings, SpectrumSettings
 
@@ -160,10 +161,26 @@ def test_quantum_efficiency_is_the_share_absorbed() -> None:
     assert quantum_efficiency(None, [40.0, 60.0]).tolist() == [1.0, 1.0]
 
 
-def test_fixed_window_brackets_the_two_thicknesses() -> None:
-    black, white = fixed_window(GEOMETRY, detector=DetectorSettings(), **BEAM)  # type: ignore[arg-type]
-    for soft, value in zip(GEOMETRY.display_g_cm2, (black, white), strict=True):
-        assert -np.log(expose(flat(soft), noise=False).mean()) == pytest.approx(value, rel=1e-4)
+@pytest.mark.parametrize("view", ["PA", "AP", "LL"])
+def test_open_beam_is_shown_as_black(view: str) -> None:
+    black, white = fixed_window(
+        view_geometry(view), spectrum=SpectrumSettings(), scatter=ScatterSettings(), detector=DetectorSettings()
+    )
+    assert 0 <= 255 * (0.0 - black) / (white - black) < 3
+
+
+@pytest.mark.parametrize("model", ["fitted", "none"])
+def test_fixed_window_shows_the_dense_chest_at_three_quarters(model: str) -> None:
+    beam = {"spectrum": SpectrumSettings(), "scatter": ScatterSettings(model=model)}  # type: ignore[arg-type]
+    black, white = fixed_window(GEOMETRY, detector=DetectorSettings(), **beam)  # type: ignore[arg-type]
+    scattered = dense_scatter(GEOMETRY, **beam)  # type: ignore[arg-type]
+    energies, fluence = tube_spectrum(SpectrumSettings())
+    weights = energies * fluence / (energies @ fluence)
+    first, second = GEOMETRY.display_g_cm2
+    for share in (0.0, 0.75):
+        soft = first + share * (second - first)
+        signal = weights @ np.exp(-mass_attenuation("soft_tissue", energies) * soft) + scattered
+        assert (-np.log(signal) - black) / (white - black) == pytest.approx(share, abs=1e-4)
 
 
 def test_exposure_is_stated_exactly_once() -> None:

@@ -12,7 +12,7 @@ WINDOW = (0.4, 4.6)
 
 def displayed(signal: np.ndarray, settings: DisplaySettings) -> np.ndarray:
     """Shown with the whole image as field."""
-    return display.displayed(signal, np.ones(signal.shape, bool), settings)
+    return display.displayed(signal, np.ones(signal.shape, bool), settings, 0.42)
 
 
 def test_more_attenuation_is_brighter_in_every_rule() -> None:
@@ -63,7 +63,7 @@ def test_outside_the_field_is_black_and_does_not_count(rule: str) -> None:
     inside = np.array([[0.5, 0.02, 0.04, 0.03, 0.05]], np.float32)
     framed = np.pad(inside, 1, constant_values=1.0)
     field = np.pad(np.ones(inside.shape, bool), 1)
-    shown = display.displayed(framed, field, settings)
+    shown = display.displayed(framed, field, settings, 0.42)
     assert (shown[~field] == 0).all()
     assert np.array_equal(shown[1:-1, 1:-1], displayed(inside, settings))
 
@@ -74,3 +74,25 @@ def test_paper_gamma_does_not_depend_on_the_air_beside_the_patient() -> None:
     wide = np.concatenate([chest, np.ones((1, 40), np.float32)], axis=1)
     assert np.array_equal(displayed(wide, settings)[:, :9], displayed(chest, settings))
     assert displayed(wide, settings)[0, 1] < 0.96
+
+
+@pytest.mark.parametrize("pixel_mm", [0.42, 0.84])
+def test_detail_gain_enlarges_a_grating_as_its_transfer_function_says(pixel_mm: float) -> None:
+    cycles_per_mm, gain, sigma_mm = 0.1, 1.5, 3.0
+    wave = np.cos(2 * np.pi * cycles_per_mm * pixel_mm * np.arange(1024))
+    signal = np.exp(-(2.5 + 0.1 * np.broadcast_to(wave, (64, 1024)))).astype(np.float32)
+    settings = DisplaySettings(window=WINDOW, detail_gain=gain, detail_mm=sigma_mm)
+    shown = display.displayed(signal, np.ones(signal.shape, bool), settings, pixel_mm) * (WINDOW[1] - WINDOW[0])
+    middle = slice(256, 768)
+    amplitude = np.sqrt(2) * shown[32, middle].std() / np.sqrt(2 * np.mean(wave[middle] ** 2))
+    expected = 0.1 * (1 + gain * (1 - np.exp(-2 * (np.pi * sigma_mm * cycles_per_mm) ** 2)))
+    assert amplitude == pytest.approx(expected, rel=0.01)
+
+
+def test_detail_leaves_an_even_field_and_its_border_alone() -> None:
+    signal = np.full((64, 64), 0.1, np.float32)
+    field = np.zeros(signal.shape, bool)
+    field[16:48] = True
+    signal[~field] = 1.0
+    shown = display.displayed(signal, field, DisplaySettings(window=WINDOW, detail_gain=2.0), 0.42)
+    assert shown[field] == pytest.approx((-np.log(0.1) - WINDOW[0]) / (WINDOW[1] - WINDOW[0]), abs=1e-6)

@@ -17,7 +17,8 @@ from PIL import Image
 from drrval.errors import StudyError
 from drrval.report import methods_text, write_reports
 from drrval.report.text import accuracy_text, file_label, number, p_text, plain
-from drrval.stats import agreement_table
+from drrval.stats import ComparisonSettings, agreement_document, agreement_table, evaluate
+from drrval.stats.acceptance import Criterion, all_met
 from drrval.study.config import Study
 
 HOSTILE = "<script>alert('x')</script> & \"q\""
@@ -95,6 +96,19 @@ def resolved_study(**settings: Any) -> dict[str, Any]:
     return Study.model_validate({"name": "made", "cohort": {"simulate": {}}, **settings}).resolved()
 
 
+QUICK = ComparisonSettings(n_resamples=100)
+CRITERIA = [Criterion("pearson_r", bound="estimate", at_least=0.9), Criterion("bias", within=5)]
+
+
+def write_agreement(out: Path, document: dict[str, Any]) -> None:
+    """The agreement, and two criteria on it: one met, one not computable with two patients."""
+    write_json(out / "results/agreement.json", document)
+    agreement_table(document).to_csv(out / "results/agreement_table.tsv", sep="\t", index=False)
+    outcomes = evaluate(CRITERIA, document["results"])
+    acceptance = {"study_sha256": "ab" * 32, "all_met": all_met(outcomes), "outcomes": outcomes}
+    write_json(out / "results/acceptance.json", acceptance)
+
+
 def make_output(out: Path, *, failed: bool = True) -> Path:
     """A finished study of two patients, five scans, one radiograph scorer, and a third patient that failed."""
     rows = []
@@ -114,7 +128,7 @@ def make_output(out: Path, *, failed: bool = True) -> Path:
     table = pd.DataFrame(rows)
     table.to_csv(out / "results/measurements.tsv", sep="\t", index=False)
     numbers = table.assign(ratio_percent=table["ratio_percent"].astype(float))
-    write_json(out / "results/agreement.json", agreement_table(numbers, "opacity"))
+    write_agreement(out, agreement_document(numbers, "opacity", settings=QUICK))
     intake = pd.DataFrame([{"subject": "01", "session": "01", "status": "repaired", "message": HOSTILE}])
     intake.to_csv(out / "results/intake.tsv", sep="\t", index=False)
     write_json(
@@ -142,12 +156,15 @@ def pages(report: tuple[Path, list[Path]]) -> dict[str, Page]:
     return {path.name: Page(path) for path in report[1] if path.suffix == ".html"}
 
 
+KINDS = ("regression", "course", "bland-altman", "four-quadrant", "forest")
+
+
 def test_writes_all_pages_and_figures(report: tuple[Path, list[Path]]) -> None:
     out, written = report
     assert {path.relative_to(out).as_posix() for path in written} == {
         "index.html", "sub-01.html", "sub-02.html", "sub-03.html",
         *(f"figures/{kind}_view-PA_scorer-projected-area.{ending}"
-          for kind in ("regression", "course") for ending in ("png", "svg")),
+          for kind in KINDS for ending in ("png", "svg")),
     }  # fmt: skip
     assert all(path.is_file() for path in written)
     assert not list(out.rglob("*.part"))
@@ -225,6 +242,36 @@ def test_headline_numbers(pages: dict[str, Page]) -> None:
     assert "drrval 9.9" in text
 
 
+def test_numbers_with_intervals_and_what_they_rest_on(pages: dict[str, Page]) -> None:
+    text = pages["index.html"].text
+    for said in (
+        "bias, points 4.5 ", "Lin's concordance 0.9", "no-information rate 0.67",
+        "patients, scans, intervals between scans 2, 5, 3",
+        "bootstrap of 100 resamples that draw patients",
+        "5 scans of 2 patients. Solid: bias",
+        "Changes between successive scans: 3 intervals",
+    ):  # fmt: skip
+        assert said in text
+    assert "results/agreement_table.tsv" in pages["index.html"].values("href")
+
+
+def test_acceptance_criteria_are_shown_with_their_values(pages: dict[str, Page]) -> None:
+    text = pages["index.html"].text
+    assert "Acceptance criteria not met" in text
+    assert "least_squares pearson_r: estimate at least 0.9 PA projected-area 1.000 2 met" in text
+    assert "limits_of_agreement bias: whole interval within 5 PA projected-area 4.500 2 not computable" in text
+    assert "it needs at least 3 patients, got 2" in text
+    assert "stated in the study file" in text
+    assert "ab" * 32 in text
+
+
+def test_no_criteria_no_section(tmp_path: Path) -> None:
+    out = make_output(tmp_path / "out")
+    write_json(out / "results/acceptance.json", {"study_sha256": "", "all_met": None, "outcomes": []})
+    write_reports(out)
+    assert "Acceptance" not in Page(out / "index.html").text
+
+
 def test_writing_twice_gives_the_same_bytes(report: tuple[Path, list[Path]], tmp_path: Path) -> None:
     out, written = report
     copy = tmp_path / "copy"
@@ -240,7 +287,7 @@ def test_a_study_in_which_all_scans_failed(tmp_path: Path) -> None:
     write_json(out / "logs/study.json", {**study, "scans": [{"folder": "sub-03/ses-01"}]})
     table = pd.read_csv(out / "results/measurements.tsv", sep="\t", dtype=str)
     table.iloc[:0].to_csv(out / "results/measurements.tsv", sep="\t", index=False)
-    write_json(out / "results/agreement.json", agreement_table(table.iloc[:0], "opacity"))
+    write_agreement(out, agreement_document(table.iloc[:0], "opacity", settings=QUICK))
     write_reports(out)
     text = Page(out / "index.html").text
     assert "no agreement to report" in text
@@ -264,7 +311,14 @@ def test_wide_pictures_are_reduced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["logs/study.json", "results/measurements.tsv", "results/agreement.json", "dataset_description.json"]
+    "name",
+    [
+        "logs/study.json",
+        "results/measurements.tsv",
+        "results/agreement.json",
+        "results/acceptance.json",
+        "dataset_description.json",
+    ],
 )
 def test_not_an_output_folder(tmp_path: Path, name: str) -> None:
     out = make_output(tmp_path / "out")
@@ -311,13 +365,13 @@ def test_methods_text_states_the_settings() -> None:
         assert said in text
     for unsaid in ("quantum noise", "study seed", "anti-scatter grid"):
         assert unsaid not in text
-    assert [reference.number for reference in full.references] == list(range(1, 8))
+    assert [reference.number for reference in full.references] == list(range(1, 20))
     assert full.references[0].doi == "10.1109/JBHI.2021.3069169"
     noisy = " ".join(methods_text(resolved_study()).paragraphs)
     for said in (
         "energy-integrating response",
         "100000 photons per pixel",
-        "scatter estimated by convolution",
+        "scatter estimated by kernels",
         "study seed 0",
     ):
         assert said in noisy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,16 @@ import pandas as pd
 import pytest
 
 from drrval.errors import StudyError
-from drrval.stats import agreement, agreement_table, fit_line, natural_key, pair_measurements, trend_labels
+from drrval.stats import (
+    ComparisonSettings,
+    agreement_document,
+    agreement_results,
+    agreement_table,
+    fit_line,
+    natural_key,
+    pair_measurements,
+    trend_labels,
+)
 from drrval.stats.agreement import DEFINITIONS
 
 # NIST Statistical Reference Datasets, linear regression, "Norris" (US Government work), columns y and x.
@@ -66,7 +76,7 @@ def test_regresses_cxr_on_ct_and_not_the_reverse() -> None:
     scans = [
         scan(str(i), "1", ct, 2 * ct + 5 + wobble) for i, (ct, wobble) in enumerate([(1, 0), (2, 1), (4, -1), (8, 0)])
     ]
-    row = agreement(table(*scans), "opacity")[0]
+    row = agreement_results(table(*scans), "opacity")[0]
     slope, intercept = np.polyfit([1, 2, 4, 8], [7, 10, 12, 21], 1)
     assert (row["slope"], row["intercept"]) == (pytest.approx(slope), pytest.approx(intercept))
 
@@ -103,7 +113,7 @@ def test_trend_labels_refuse_a_matrix() -> None:
 
 
 def test_trends_are_counted_within_patients() -> None:
-    row = agreement(
+    row = agreement_results(
         table(
             scan("01", "1", 10, 12), scan("01", "2", 20, 30), scan("01", "3", 5, 31),
             scan("02", "1", 3, 4), scan("02", "2", 2, 1),
@@ -126,7 +136,7 @@ def test_interval_labels_follow_trend_labels() -> None:
     draw = np.random.default_rng(8)
     courses = {str(patient): draw.integers(0, 4, (5, 2)) for patient in range(30)}
     scans = [scan(name, str(k), *course[k]) for name, course in courses.items() for k in range(5)]
-    intervals = agreement(table(*scans), "opacity")[0]["trend_labels"]
+    intervals = agreement_results(table(*scans), "opacity")[0]["trend_labels"]
     for name, course in courses.items():
         mine = [i for i in intervals if i["subject"] == name]
         assert [i["ct_label"] for i in mine] == trend_labels(course[:, 0])
@@ -135,7 +145,7 @@ def test_interval_labels_follow_trend_labels() -> None:
 
 def test_negative_ratio_is_refused() -> None:
     with pytest.raises(StudyError, match=r"at least 0, got -3.0 at position 1 of 2"):
-        agreement(table(scan("1", "1", 1, 1), scan("1", "2", 2, -3)), "opacity")
+        agreement_results(table(scan("1", "1", 1, 1), scan("1", "2", 2, -3)), "opacity")
 
 
 def test_pairs_leave_out_failed_and_missing_rows() -> None:
@@ -188,7 +198,7 @@ def test_natural_key() -> None:
     ],
 )
 def test_degenerate_input_gives_none_and_a_reason(scans: list[tuple[str, float, float]], why: str) -> None:
-    result = agreement_table(table(*(scan("01", *values) for values in scans)), "opacity")
+    result = agreement_document(table(*(scan("01", *values) for values in scans)), "opacity")
     row = result["results"][0]
     assert [row[key] for key in ("pearson_r", "p_value", "slope", "intercept", "r_squared")] == [None] * 5
     assert why in row["note"]
@@ -197,7 +207,7 @@ def test_degenerate_input_gives_none_and_a_reason(scans: list[tuple[str, float, 
 
 
 def test_one_scan_per_patient_has_no_trend_and_no_independence_note() -> None:
-    row = agreement(table(*(scan(str(i), "1", i, i * i) for i in range(5))), "opacity")[0]
+    row = agreement_results(table(*(scan(str(i), "1", i, i * i) for i in range(5))), "opacity")[0]
     assert (row["trend_accuracy"], row["n_intervals"], row["trend_labels"]) == (None, 0, [])
     assert row["note"] == "No trend accuracy: no patient has two scans with both ratios."
 
@@ -205,23 +215,24 @@ def test_one_scan_per_patient_has_no_trend_and_no_independence_note() -> None:
 def test_a_scorer_without_any_usable_scan_is_still_listed() -> None:
     rows = table(scan("01", "1", 10, 12, status="failed"))
     rows = rows[rows["modality"] == "CXR"]
-    row = agreement(rows, "opacity")[0]
+    row = agreement_results(rows, "opacity")[0]
     assert (row["view"], row["n_scans"], row["n_patients"]) == ("PA", 0, 0)
     assert "at least 3 scans, got 0" in row["note"]
 
 
 def test_no_measurements_at_all() -> None:
     empty = table(scan("01", "1", 1, 1)).iloc[:0]
-    assert agreement_table(empty, "opacity") == {
+    assert agreement_document(empty, "opacity") == {
         "reference": "opacity",
         "exclude_flags": [],
+        "settings": asdict(ComparisonSettings()),
         "definitions": DEFINITIONS,
         "results": [],
     }
 
 
-def test_agreement_table_is_json_ready_and_every_number_is_defined() -> None:
-    result = agreement_table(table(*(scan("01", str(i), i, i) for i in range(1, 6))), "opacity")
+def test_agreement_document_is_json_ready_and_every_number_is_defined() -> None:
+    result = agreement_document(table(*(scan("01", str(i), i, i) for i in range(1, 6))), "opacity")
     row = json.loads(json.dumps(result, allow_nan=False))["results"][0]
     assert row["pearson_r"] == pytest.approx(1.0)
     assert set(row) - set(result["definitions"]) == {"view", "scorer", "reference"}
@@ -231,7 +242,7 @@ def test_views_and_scorers_keep_their_order_of_appearance() -> None:
     rows = table(scan("02", "1", 1, 1), scan("01", "1", 1, 1))
     lateral = rows[rows["modality"] == "CXR"].assign(view="AP")
     both = pd.concat([rows, lateral], ignore_index=True)
-    assert [row["view"] for row in agreement(both, "opacity")] == ["PA", "AP"]
+    assert [row["view"] for row in agreement_results(both, "opacity")] == ["PA", "AP"]
     assert list(pair_measurements(both, "opacity")["view"]) == ["PA", "PA", "AP", "AP"]
 
 
@@ -269,7 +280,80 @@ def test_flagged_measurements_can_be_left_out() -> None:
         scan("02", "1", 30.0, 90.0, flags="a;b"),
         scan("02", "2", 40.0, 50.0, flags="bb"),
     )
-    every, some = (agreement_table(rows, "opacity", exclude)["results"][0] for exclude in ((), ("b",)))
+    every, some = (agreement_document(rows, "opacity", exclude)["results"][0] for exclude in ((), ("b",)))
     assert (every["n_scans"], some["n_scans"]) == (4, 3)
     assert some["slope"] == pytest.approx(1.0)
-    assert agreement_table(rows, "opacity", ("c",))["results"][0] == every
+    assert agreement_document(rows, "opacity", ("c",))["results"][0] == every
+
+
+def many_patients(n_patients: int = 9, n_scans: int = 3) -> pd.DataFrame:
+    draw = np.random.default_rng(1)
+    scans = []
+    for patient in range(n_patients):
+        own = draw.normal(0, 3)
+        for k in range(n_scans):
+            ct = float(draw.uniform(5, 60))
+            dates = f"2020-03-{1 + 7 * k:02d}"
+            scans.append(scan(f"{patient:02d}", str(k), ct, max(0.0, 4 + 0.8 * ct + own + draw.normal(0, 3)), dates))
+    return table(*scans)
+
+
+QUICK = ComparisonSettings(n_resamples=200, seed=5, margin=10.0, reference_zone=3.0)
+
+
+def test_the_analyses_carry_the_papers_numbers_with_intervals() -> None:
+    row = agreement_results(many_patients(), "opacity", settings=QUICK)[0]
+    line = row["regression"]["least_squares"]["numbers"]
+    for name in ("pearson_r", "slope", "intercept", "r_squared"):
+        assert line[name]["estimate"] == pytest.approx(row[name], rel=1e-12)
+        assert line[name]["low"] < row[name] < line[name]["high"]
+        assert (line[name]["n_patients"], line[name]["n_scans"], line[name]["n_intervals"]) == (9, 27, None)
+    trend = row["trends"]["trend_direction"]["numbers"]["trend_accuracy"]
+    assert trend["estimate"] == pytest.approx(row["trend_accuracy"], rel=1e-12)
+    assert (trend["n_patients"], trend["n_scans"], trend["n_intervals"]) == (9, None, 18)
+    assert "margin 10" in row["agreement"]["total_deviation"]["method"]
+    assert "at most 3 points" in row["trends"]["trend_zone"]["method"]
+    bias = row["agreement"]["limits_of_agreement"]["numbers"]["bias"]["estimate"]
+    pairs = pair_measurements(many_patients(), "opacity")
+    assert bias == pytest.approx((pairs["cxr_ratio_percent"] - pairs["ct_ratio_percent"]).mean(), rel=1e-12)
+
+
+def test_settings_reach_the_intervals() -> None:
+    def ends(settings: ComparisonSettings) -> tuple[float, float]:
+        number = agreement_results(many_patients(), "opacity", settings=settings)[0]["regression"]["deming"]["numbers"]
+        return number["slope"]["low"], number["slope"]["high"]
+
+    wide = ends(QUICK)
+    assert ends(QUICK) == wide
+    assert ends(ComparisonSettings(n_resamples=200, seed=6)) != wide
+    narrow = ends(ComparisonSettings(n_resamples=200, seed=5, level=0.8))
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_agreement_table_is_tidy_and_says_the_same() -> None:
+    document = agreement_document(many_patients(), "opacity", settings=QUICK)
+    tidy = agreement_table(document)
+    assert list(tidy.columns) == [
+        "view", "scorer", "analysis", "number", "estimate", "low", "high", "level", "interval", "n_patients",
+        "n_scans", "n_intervals", "method", "note",
+    ]  # fmt: skip
+    assert not tidy.duplicated(["view", "scorer", "analysis", "number"]).any()
+    assert set(tidy["n_patients"]) == {9}
+    assert (tidy["method"] != "").all()
+    kappa = tidy.set_index(["analysis", "number"]).loc[("trend_direction", "cohen_kappa")]
+    stored = document["results"][0]["trends"]["trend_direction"]["numbers"]["cohen_kappa"]
+    assert (kappa["estimate"], kappa["low"], kappa["n_intervals"]) == (stored["estimate"], stored["low"], 18)
+
+
+@pytest.mark.parametrize("n_scans", [0, 1, 2])
+def test_hardly_any_scan_still_gives_strict_json(n_scans: int) -> None:
+    rows = table(*(scan("01", str(k), 10.0 + k, 20.0) for k in range(3)))
+    rows.loc[rows["session"].astype(int) >= n_scans, "status"] = "failed"
+    document = agreement_document(rows, "opacity", settings=QUICK)
+    json.dumps(document, allow_nan=False)
+    row = document["results"][0]
+    assert row["n_scans"] == n_scans
+    assert len(agreement_table(document)) == (0 if n_scans == 0 else 70)
+    if n_scans:
+        assert row["regression"]["deming"]["numbers"]["slope"]["estimate"] is None
+        assert "at least 3 scans" in row["regression"]["deming"]["numbers"]["slope"]["note"]

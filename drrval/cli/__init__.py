@@ -14,12 +14,12 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_BACKEND = 0, 1, 2, 127
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command."""
-    from drrval.cli import check, doctor, render, run_study
+    from drrval.cli import agree, check, doctor, render, run_study, sensitivity
 
     parser = argparse.ArgumentParser(prog="drrval", description="CT-to-DRR validation of chest-radiograph models.")
     parser.add_argument("--version", action="version", version=f"drrval {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (run_study, check, render, doctor):
+    for module in (run_study, check, render, agree, sensitivity, doctor):
         module.add_parser(commands)
     return parser
 
@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 all fine; 1 some scan failed; 2 bad arguments, study file or input; 127 a requested backend is missing.
+        0 all fine; 1 some scan failed; 2 bad arguments, study file or input; 3 an acceptance criterion is not met
+        (``run-study --enforce``); 127 a requested backend is missing.
     """
     try:
         arguments = build_parser().parse_args(argv)

@@ -28,6 +28,11 @@ def add_parser(commands: Any) -> None:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     mode.add_argument("--reports-only", action="store_true", help="rebuild tables, figures and pages; reads no CT")
+    parser.add_argument(
+        "--enforce",
+        action="store_true",
+        help="exit with 3 when a criterion of the study's `acceptance` is not met or cannot be computed",
+    )
     parser.add_argument("--no-progress", action="store_true", help="no progress bar (none is shown outside a terminal)")
     parser.set_defaults(run=_run)
 
@@ -47,6 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             dry_run=arguments.dry_run,
             reports_only=arguments.reports_only,
+            enforce=arguments.enforce,
             progress=False if arguments.no_progress else None,
             command=shlex.join(sys.argv),
         )

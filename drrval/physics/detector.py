@@ -15,6 +15,8 @@ from drrval.physics.scatter import dense_scatter, scatter_signal
 from drrval.physics.transmission import beam_quadrature, transmission
 from drrval.settings import DetectorSettings, ScatterSettings, SpectrumSettings
 
+_DENSE_SHARE = 0.75  # of the way from black to white: mediastinum and liver
+
 
 def detect(
     area_density: npt.NDArray[np.float32],
@@ -62,16 +64,18 @@ def detect(
 def fixed_window(
     geometry: Geometry, *, spectrum: SpectrumSettings, scatter: ScatterSettings, detector: DetectorSettings
 ) -> tuple[float, float]:
-    """-ln(signal) behind the two thicknesses of soft tissue that a view shows as black and as white.
+    """-ln(signal) that a view shows as black and as white, from its ``display_g_cm2``.
 
-    It depends on the beam, the grid and the scatter settings, never on the image. The scatter added is that behind
-    the dense parts of a typical chest.
+    Black is that behind the first thickness of soft tissue. White follows from that behind the dense parts of a typical
+    chest, three quarters of the way to the second: it is shown at three quarters of the grey scale. It depends on the
+    beam, the grid and the scatter settings, never on the image; scatter is that behind the dense parts.
     """
-    soft = np.array(geometry.display_g_cm2, np.float32)
+    first, second = geometry.display_g_cm2
+    soft = np.array([first, first + _DENSE_SHARE * (second - first)], np.float32)
     primary, _ = transmission(np.stack([0 * soft, soft, 0 * soft])[:, None], beam_quadrature(spectrum, detector))
     scattered = dense_scatter(geometry, scatter=scatter, spectrum=spectrum)
-    black, white = (-math.log(p + scattered) for p in primary[0].tolist())
-    return black, white
+    black, dense = (-math.log(p + scattered) for p in primary[0].tolist())
+    return black, black + (dense - black) / _DENSE_SHARE
 
 
 def _bounding_box(field: npt.NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -8,25 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from drrval.report.embed import inline_svg, png_data_uri
-from drrval.report.figures import MAX_COURSE_PATIENTS, course_figure, regression_figure, save_figure
-from drrval.report.inputs import StudyOutput, read_output
+from drrval.report.agreement import draw_results, headline_table
+from drrval.report.embed import png_data_uri
+from drrval.report.inputs import read_output
 from drrval.report.methods import methods_text
-from drrval.report.text import accuracy_text, count, file_label, number, p_text, plain, scan_link, subject_page
-from drrval.stats import pair_measurements, without_flags
+from drrval.report.text import (
+    accuracy_text,
+    count,
+    interval_text,
+    number,
+    p_text,
+    plain,
+    scan_link,
+    subject_page,
+)
 
 PICTURE_WIDTH, OVERVIEW_WIDTH = 640, 1200
-_FIGURES_UP = "../"  # figure files lie one folder below the pages they link to
 
 
 def write_reports(out: Path) -> list[Path]:
     """Write ``index.html``, a page per subject and the figure files of a study's output folder.
 
     Reads only files under ``out`` (no CT): ``dataset_description.json``, ``logs/study.json``,
-    ``results/measurements.tsv``, ``results/agreement.json``, ``results/intake.tsv`` and each planned
-    ``sub-*/ses-*/scan.json`` with its pictures. The same files give the same bytes.
+    ``results/measurements.tsv``, ``results/agreement.json``, ``results/acceptance.json``, ``results/intake.tsv``
+    and each planned ``sub-*/ses-*/scan.json`` with its pictures. The same files give the same bytes.
 
     Args:
         out: output folder of ``drrval run-study``.
@@ -38,7 +44,7 @@ def write_reports(out: Path) -> list[Path]:
         StudyError: one of those files is missing or damaged.
     """
     output = read_output(out)
-    results, written = _results(output)
+    results, written = draw_results(output)
     subjects = [(name, list(scans)) for name, scans in groupby(output.scans, key=lambda scan: scan["subject"])]
     environment = _environment()
     common = {"study": output.study, "dataset": output.dataset, "generator": _generator(output.dataset)}
@@ -55,6 +61,10 @@ def write_reports(out: Path) -> list[Path]:
     index = environment.get_template("index.html.j2").render(
         **common,
         results=results,
+        headlines=headline_table(results),
+        level=output.agreement["settings"]["level"],
+        n_resamples=output.agreement["settings"]["n_resamples"],
+        acceptance=output.acceptance,
         notes=_notes(results),
         reference=output.agreement.get("reference"),
         definitions=output.agreement.get("definitions", {}),
@@ -70,31 +80,6 @@ def write_reports(out: Path) -> list[Path]:
     return written
 
 
-def _results(output: StudyOutput) -> tuple[list[dict[str, Any]], list[Path]]:
-    """The rows of agreement.json with their figures inlined, and the figure files written."""
-    counted = without_flags(output.measurements, output.agreement["exclude_flags"])
-    pairs = pair_measurements(counted, output.agreement["reference"])
-    results, written = [], []
-    for row in output.agreement["results"]:
-        context = dict(row)
-        if row["n_scans"]:
-            label = f"view-{file_label(row['view'])}_scorer-{file_label(row['scorer'])}"
-            for kind, figure in (
-                ("regression", regression_figure(pairs, row, _FIGURES_UP)),
-                ("course", course_figure(pairs, row)),
-            ):
-                stem = f"{kind}_{label}"
-                png, svg = save_figure(figure, output.folder / "figures" / stem)
-                written += [png, svg]
-                context[kind] = {
-                    "svg": _inlined(svg, stem, row, kind),
-                    "files": [path.relative_to(output.folder).as_posix() for path in (png, svg)],
-                }
-            context["courses_shown"] = min(row["n_patients"], MAX_COURSE_PATIENTS)
-        results.append(context)
-    return results, written
-
-
 def _notes(results: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     """Each note once, with the results it belongs to."""
     notes: dict[str, list[str]] = {}
@@ -102,12 +87,6 @@ def _notes(results: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
         if row.get("note"):
             notes.setdefault(row["note"], []).append(f"{row['view']} {row['scorer']}")
     return list(notes.items())
-
-
-def _inlined(svg: Path, stem: str, row: dict[str, Any], kind: str) -> Markup:
-    what = "Radiograph against CT pneumonia ratio" if kind == "regression" else "Pneumonia ratios over time per patient"
-    description = f"{what}, {row['view']} view, scorer {row['scorer']}, {count(row['n_scans'], 'scan')}"
-    return inline_svg(svg.read_text(encoding="utf-8"), stem, description, _FIGURES_UP)
 
 
 def _scan_context(out: Path, scan: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +135,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "p": p_text, "plain": plain, "accuracy": accuracy_text}
+    environment.filters |= {
+        "number": number,
+        "p": p_text,
+        "plain": plain,
+        "accuracy": accuracy_text,
+        "interval": interval_text,
+    }
     environment.globals |= {"count": count, "scan_link": scan_link, "subject_page": subject_page}
     return environment
 

@@ -23,6 +23,7 @@ class StudyOutput:
         study: ``logs/study.json``, the resolved study.
         measurements: ``results/measurements.tsv``; names are str, numbers float, ``n/a`` is NaN.
         agreement: ``results/agreement.json``.
+        acceptance: ``results/acceptance.json``.
         intake: ``results/intake.tsv``, all columns str.
         scans: ``failed.json`` or else ``scan.json`` of every scan that ``study`` lists (other folders are passed over),
             subjects in natural order, scans in time order.
@@ -33,6 +34,7 @@ class StudyOutput:
     study: dict[str, Any]
     measurements: pd.DataFrame
     agreement: dict[str, Any]
+    acceptance: dict[str, Any]
     intake: pd.DataFrame
     scans: list[dict[str, Any]]
 
@@ -53,6 +55,7 @@ def read_output(folder: Path) -> StudyOutput:
         study=study,
         measurements=_read_table(folder / "results" / "measurements.tsv", dict.fromkeys(_NAMES, str)),
         agreement=_read_json(folder / "results" / "agreement.json"),
+        acceptance=_read_json(folder / "results" / "acceptance.json"),
         intake=_read_table(folder / "results" / "intake.tsv", str),
         scans=_read_scans(folder, [scan["folder"] for scan in study.get("scans", [])]),
     )

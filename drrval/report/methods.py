@@ -201,8 +201,30 @@ def _statistics(study: dict[str, Any], cite: _Citations) -> str:
         "takes all scans as independent. For each interval between successive scans of a patient, either modality was "
         "labelled 1 if current / previous > 1 and 0 otherwise (previous = 0: 1 if current > 0); trend accuracy is the "
         f"share of intervals with equal labels [{cite['amer']}]. Scans were ordered by date where all scans of the "
-        f"patient had one, otherwise by session label. Scans that failed were left out{left_out}."
+        f"patient had one, otherwise by session label. Scans that failed were left out{left_out}. "
+        + _intervals(study, cite)
     )
+
+
+def _intervals(study: dict[str, Any], cite: _Citations) -> str:
+    chosen = study["statistics"]
+    seed = study["seed"] if chosen["seed"] is None else chosen["seed"]
+    zone = max(chosen["ct_zone_points"], chosen["cxr_zone_points"] or 0.0)
+    left_out = f" (left out where both are within {zone:g} points)" if zone else ""
+    text = (
+        f"Intervals ({100 * chosen['level']:g} %) are bias-corrected and accelerated bootstrap intervals "
+        f"[{cite['efron']}] from {chosen['n_resamples']} resamples that draw patients with all their scans (seed "
+        f"{seed}). Beside least squares, lines were fitted by Deming regression (error-variance ratio "
+        f"{chosen['error_ratio']:g}) [{cite['linnet']}], Passing-Bablok regression [{cite['passing']}] and a linear "
+        f"mixed model with random effects of the patient [{cite['laird']}]. Agreement: limits of agreement for "
+        f"repeated measures [{cite['bland']}], concordance correlation [{cite['lin']}], intraclass correlation "
+        f"[{cite['shrout']}], repeated measures correlation [{cite['bakdash']}] and total deviation index "
+        f"[{cite['lin_tdi']}]. Trends: kappa [{cite['cohen']}], AC1 [{cite['gwet']}], a permutation test within "
+        f"patients, and four-quadrant concordance of the changes{left_out} [{cite['critchley']}]."
+    )
+    if study["acceptance"]:
+        text += f" Acceptance criteria stated in the study file: {len(study['acceptance'])}."
+    return text
 
 
 @cache

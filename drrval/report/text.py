@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -42,11 +43,25 @@ def p_text(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def accuracy_text(row: dict[str, Any]) -> str:
+def ends_text(value: Mapping[str, Any], digits: int = 2) -> str:
+    """Ends of a number's interval, with a space before: `` (0.88 to 0.97)``; empty without an interval."""
+    if value["low"] is None or value["high"] is None:
+        return ""
+    return f" ({number(value['low'], digits)} to {number(value['high'], digits)})"
+
+
+def interval_text(value: Mapping[str, Any], digits: int = 2) -> str:
+    """A number with its interval: ``0.94 (0.88 to 0.97)``; ``n/a`` where it is not known."""
+    if value["estimate"] is None:
+        return MISSING
+    return number(value["estimate"], digits) + ends_text(value, digits)
+
+
+def accuracy_text(row: Mapping[str, Any]) -> str:
     """Trend accuracy with its count: ``0.87 (13 of 15)``."""
     if row["trend_accuracy"] is None:
         return MISSING
-    agreeing = sum(interval["agree"] for interval in row["trend_labels"])
+    agreeing = round(row["trend_accuracy"] * row["n_intervals"])
     return f"{number(row['trend_accuracy'])} ({agreeing} of {row['n_intervals']})"
 
 

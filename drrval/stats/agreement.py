@@ -1,13 +1,15 @@
-"""Agreement of radiograph and CT ratios, by the definitions of Amer et al. 2021, section V-D."""
+"""Agreement of radiograph and CT ratios: the paper's numbers (Amer et al. 2021, section V-D), and all others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from drrval.stats.comparison import TABLE_COLUMNS, ComparisonSettings, compare, to_json, to_table
+from drrval.stats.courses import courses_of_pairs
 from drrval.stats.pairs import pair_measurements, without_flags
 from drrval.stats.regression import fit_line
 from drrval.stats.trends import compare_trends
@@ -15,6 +17,7 @@ from drrval.stats.trends import compare_trends
 INDEPENDENCE_NOTE = (
     "p_value takes all scans as independent, as the paper does; scans of one patient are not, so it can be too small."
 )
+NAMES = ("CT ratio", "radiograph ratio")
 
 DEFINITIONS = {
     "n_scans": (
@@ -36,11 +39,21 @@ DEFINITIONS = {
     "trend_accuracy": "share of the intervals whose two labels agree, 0 to 1",
     "order": "scans of a patient are ordered by date if every one has a date, otherwise by session label",
     "note": "why a number is missing (null), and what to beware of",
+    "regression": (
+        "lines of the radiograph ratio on the CT ratio and a test of linearity: per analysis its method, and per "
+        "number estimate, interval (low, high, level, and how it was found), n_patients, n_scans and note; intervals "
+        "draw patients, not scans"
+    ),
+    "agreement": "differences (radiograph minus CT ratio, points), concordance and correlation, in the same form",
+    "trends": "agreement of the changes between successive scans, in the same form; n_intervals is what they rest on",
 }
 
 
-def agreement(
-    measurements: pd.DataFrame, reference_scorer: str, exclude_flags: Sequence[str] = ()
+def agreement_results(
+    measurements: pd.DataFrame,
+    reference_scorer: str,
+    exclude_flags: Sequence[str] = (),
+    settings: ComparisonSettings | None = None,
 ) -> list[dict[str, Any]]:
     """Agreement of every (view, radiograph scorer) with the CT reference.
 
@@ -48,42 +61,61 @@ def agreement(
         measurements: as for :func:`drrval.stats.pair_measurements`.
         reference_scorer: the CT scorer whose ratio is the reference.
         exclude_flags: measurements that carry one of these flags do not count.
+        settings: of the analyses; see :class:`drrval.stats.ComparisonSettings`.
 
     Returns:
         One JSON-ready dict (no NaN) per view and scorer, in order of appearance: ``view, scorer, reference,
         n_scans, n_patients, pearson_r, p_value, slope, intercept, r_squared, trend_accuracy, n_intervals,
-        trend_labels, note``. What cannot be computed is None and ``note`` says why. :data:`DEFINITIONS` says
-        what each number is.
+        trend_labels, note, regression, agreement, trends``. What cannot be computed is None and ``note`` says why.
+        :data:`DEFINITIONS` says what each entry is.
 
     Raises:
         StudyError: see :func:`drrval.stats.pair_measurements` and :func:`drrval.stats.trend_labels`.
     """
+    chosen = settings or ComparisonSettings()
     pairs = pair_measurements(without_flags(measurements, exclude_flags), reference_scorer)
     cxr = measurements.loc[measurements["modality"] == "CXR", ["view", "scorer"]].drop_duplicates()
     rows = []
     for view, scorer in cxr.itertuples(index=False):
-        chosen = pairs[(pairs["view"] == view) & (pairs["scorer"] == scorer)]
-        rows.append({"view": str(view), "scorer": str(scorer), "reference": reference_scorer, **_summary(chosen)})
+        scans = pairs[(pairs["view"] == view) & (pairs["scorer"] == scorer)]
+        sections = to_json(compare(courses_of_pairs(scans), chosen, NAMES))
+        names = {"view": str(view), "scorer": str(scorer), "reference": reference_scorer}
+        rows.append({**names, **_papers_numbers(scans), **sections})
     return rows
 
 
-def agreement_table(
-    measurements: pd.DataFrame, reference_scorer: str, exclude_flags: Sequence[str] = ()
+def agreement_document(
+    measurements: pd.DataFrame,
+    reference_scorer: str,
+    exclude_flags: Sequence[str] = (),
+    settings: ComparisonSettings | None = None,
 ) -> dict[str, Any]:
-    """What ``results/agreement.json`` holds: the reference, the definitions and :func:`agreement`.
-
-    Measurements that carry one of ``exclude_flags`` are left out of the results.
-    """
+    """What ``results/agreement.json`` holds: reference, settings, definitions and :func:`agreement_results`."""
+    chosen = settings or ComparisonSettings()
     return {
         "reference": reference_scorer,
         "exclude_flags": list(exclude_flags),
+        "settings": asdict(chosen),
         "definitions": DEFINITIONS,
-        "results": agreement(measurements, reference_scorer, exclude_flags),
+        "results": agreement_results(measurements, reference_scorer, exclude_flags, chosen),
     }
 
 
-def _summary(pairs: pd.DataFrame) -> dict[str, Any]:
-    line = asdict(fit_line(pairs["ct_ratio_percent"], pairs["cxr_ratio_percent"], ("CT ratio", "radiograph ratio")))
+def agreement_table(document: Mapping[str, Any]) -> pd.DataFrame:
+    """What ``results/agreement_table.tsv`` holds: one row per view, scorer and number of an agreement document.
+
+    Returns:
+        Columns ``view, scorer`` and :data:`drrval.stats.comparison.TABLE_COLUMNS`.
+    """
+    tables = [
+        to_table(row).assign(view=row["view"], scorer=row["scorer"]) for row in document["results"] if row["n_scans"]
+    ]
+    columns = ["view", "scorer", *TABLE_COLUMNS]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _papers_numbers(pairs: pd.DataFrame) -> dict[str, Any]:
+    line = asdict(fit_line(pairs["ct_ratio_percent"], pairs["cxr_ratio_percent"], NAMES))
     intervals = compare_trends(pairs)
     n_scans, n_patients = len(pairs), int(pairs["subject"].nunique())
     notes = [line.pop("note")]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ct_models.lungs import LUNG_FLAGS
 from drrval.errors import StudyError
@@ -21,6 +21,7 @@ from drrval.settings import (
     Settings,
     SpectrumSettings,
 )
+from drrval.stats import ComparisonSettings, Criterion
 
 View = Literal["PA", "AP", "LL"]
 
@@ -120,10 +121,31 @@ class ScorerSettings(Settings):
 
 
 class StatisticsSettings(Settings):
-    """What counts for the agreement."""
+    """What counts for the agreement, and how its intervals are found."""
 
     exclude_flags: tuple[str, ...] = Field(
         (), description="measurements with one of these flags are left out of the agreement (not of the tables)"
+    )
+
+    n_resamples: int = Field(
+        2000, ge=100, le=100_000, description="resamples of the patient bootstrap that gives the intervals"
+    )
+    level: float = Field(0.95, gt=0.5, lt=1, description="confidence level of the intervals")
+    seed: int | None = Field(None, ge=0, description="of the resamples; by default the study's seed")
+    error_ratio: float = Field(
+        1.0, gt=0, description="Deming regression: variance of the CT ratio's error by that of the radiograph ratio's"
+    )
+    margin_points: float = Field(
+        5.0, gt=0, le=100, description="largest difference that does not matter, for the coverage probability"
+    )
+    ct_zone_points: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="change of the CT ratio that may be measurement error (its minimal detectable change)",
+    )
+    cxr_zone_points: float | None = Field(
+        None, ge=0, le=100, description="the same of the radiograph ratio; by default as of the CT ratio"
     )
 
     @field_validator("exclude_flags")
@@ -133,6 +155,31 @@ class StatisticsSettings(Settings):
         if unknown := sorted(set(value) - set(known)):
             raise ValueError(f"unknown flags {unknown}; expected some of: {', '.join(known)}")
         return value
+
+
+class CriterionSettings(Settings):
+    """An acceptance criterion: a number of the agreement and the bound it must keep."""
+
+    number: str = Field(description="as in results/agreement_table.tsv, such as pearson_r or bias")
+    analysis: str = Field("", description="as there; by default the first analysis that has the number")
+    bound: str = Field("interval", description="what must keep the rule: interval (both ends), estimate, low or high")
+    at_least: float | None = None
+    at_most: float | None = None
+    within: float | None = Field(None, description="largest size, of either sign")
+    view: View | None = Field(None, description="by default every view")
+    scorer: str = Field("", description="by default every radiograph scorer")
+
+    @model_validator(mode="after")
+    def _can_be_evaluated(self) -> CriterionSettings:
+        try:
+            object.__setattr__(self, "analysis", self.criterion().analysis)
+        except StudyError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return self
+
+    def criterion(self) -> Criterion:
+        """The criterion as the statistics take it."""
+        return Criterion(**{**self.model_dump(), "view": self.view or ""})
 
 
 class OutputSettings(Settings):
@@ -162,6 +209,7 @@ class Study(Settings):
     display: DisplaySettings = DisplaySettings()
     scorers: ScorerSettings = ScorerSettings()
     statistics: StatisticsSettings = StatisticsSettings()
+    acceptance: tuple[CriterionSettings, ...] = Field((), description="criteria that the agreement must meet")
     output: OutputSettings = OutputSettings()
 
     @model_validator(mode="before")
@@ -187,6 +235,32 @@ class Study(Settings):
             if name not in presets():
                 raise ValueError(f"unknown preset {name!r}; expected one of: {', '.join(presets())}")
         return value
+
+    @field_validator("acceptance")
+    @classmethod
+    def _criteria_speak_of_this_study(
+        cls, value: tuple[CriterionSettings, ...], info: ValidationInfo
+    ) -> tuple[CriterionSettings, ...]:
+        views = [str(view) for view in info.data.get("views", ())]
+        scorers = [spec.label for spec in info.data["scorers"].cxr] if "scorers" in info.data else []
+        for criterion in value:
+            for key, name, known in (("view", criterion.view, views), ("scorer", criterion.scorer, scorers)):
+                if name and known and name not in known:
+                    raise ValueError(f"{key} {name!r} is not in this study; expected one of: {', '.join(known)}")
+        return value
+
+    def comparison(self) -> ComparisonSettings:
+        """Settings of the agreement statistics."""
+        chosen = self.statistics
+        return ComparisonSettings(
+            n_resamples=chosen.n_resamples,
+            level=chosen.level,
+            seed=self.seed if chosen.seed is None else chosen.seed,
+            error_ratio=chosen.error_ratio,
+            margin=chosen.margin_points,
+            reference_zone=chosen.ct_zone_points,
+            test_zone=chosen.cxr_zone_points,
+        )
 
     def preset(self, view: str) -> str:
         """Geometry preset of a view."""

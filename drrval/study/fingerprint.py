@@ -19,7 +19,7 @@ from drrval.study.scorers import scorer_source
 # Packages whose version can change a rendered pixel or a score.
 _NUMERICAL = ("numpy", "scipy", "numba", "SimpleITK", "pydicom", "scikit-image", "pillow", "spekpy", "xraydb", "torch")
 # Settings that do not change what a scan's folder holds.
-_STUDY_ONLY = ("name", "description", "cohort", "statistics")
+_STUDY_ONLY = ("name", "description", "cohort", "statistics", "acceptance")
 
 
 def noise_seed(study_seed: int, scan_id: str, view: str) -> int:
@@ -53,6 +53,11 @@ def scan_key(scan: PlannedScan, study: Study, input_hash: str) -> str:
         "libraries": library_versions(),
     }
     return _sha256(parts)
+
+
+def study_sha256(study: Study) -> str:
+    """SHA-256 of the resolved study, acceptance criteria among its settings, but for where the output goes."""
+    return _sha256({key: value for key, value in study.resolved().items() if key != "output"})
 
 
 @cache

@@ -14,12 +14,12 @@ from drrval import __version__
 from drrval.errors import StudyError
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
-from drrval.study.fingerprint import code_digest, library_versions
+from drrval.study.fingerprint import code_digest, library_versions, study_sha256
 from drrval.study.records import Record
 from drrval.study.store import write_json
 
 # Settings that may change between scoring and a rebuilt report.
-_REPORT_ONLY = ("description", "statistics", "output", "cohort")
+_REPORT_ONLY = ("description", "statistics", "acceptance", "output", "cohort")
 
 
 def claim_folder(folder: Path, study: Study) -> None:
@@ -108,6 +108,7 @@ def write_run(study: Study, folder: Path, command: str) -> None:
             "platform": platform.platform(),
             "libraries": library_versions(),
             "study_seed": study.seed,
+            "study_sha256": study_sha256(study),
         },
     )
 

@@ -16,17 +16,20 @@ from tqdm import tqdm
 from drrval.errors import StudyError
 from drrval.geometry import presets
 from drrval.report.html import write_reports
-from drrval.stats import agreement_table
+from drrval.stats import agreement_document, agreement_table, evaluate
+from drrval.stats.acceptance import all_met
 from drrval.study.cohort import PlannedScan, plan_cohort
 from drrval.study.config import Study, load_study
 from drrval.study.executor import run_all
-from drrval.study.fingerprint import input_sha256, scan_key
+from drrval.study.fingerprint import input_sha256, scan_key, study_sha256
 from drrval.study.measurements import DICTIONARY, to_table, to_tsv
 from drrval.study.provenance import claim_folder, finished_plan, start_log, write_run, write_scans, write_study
 from drrval.study.records import Record, empty_record, finished_record, latest_record, write_failure
 from drrval.study.scan import run_scan
 from drrval.study.scorers import load_ct_scorer, load_cxr_scorer
 from drrval.study.store import clear_unfinished, write_json, write_text
+
+EXIT_CRITERIA = 3
 
 log = logging.getLogger("drrval")
 
@@ -39,6 +42,7 @@ def run_study(
     jobs: int = 1,
     dry_run: bool = False,
     reports_only: bool = False,
+    enforce: bool = False,
     progress: bool | None = None,
     command: str = "",
 ) -> int:
@@ -51,24 +55,31 @@ def run_study(
         jobs: scans worked on at the same time, each in a process of its own.
         dry_run: print the plan and stop.
         reports_only: rebuild tables, figures and pages of a study that has run; no CT is read.
+        enforce: let the acceptance criteria decide the result too.
         progress: show a progress bar; by default when the output is a terminal.
         command: the command line, for the log.
 
     Returns:
-        0 when every scan and the report are fine, 1 when some scan or the report failed.
+        0 when every scan and the report are fine, 1 when some scan or the report failed; with ``enforce``, 3 when all
+        are fine but an acceptance criterion is not met (one that cannot be computed is not).
 
     Raises:
         StudyError: a study file, cohort or output folder that breaks a rule.
         ScorerError: a scorer that cannot be made.
     """
     study = load_study(study_file)
+    if enforce and not study.acceptance:
+        raise StudyError(
+            f"{study_file} states no acceptance criteria, so there is nothing to enforce. Add some, such as "
+            "acceptance: [{number: pearson_r, at_least: 0.7}], or leave out --enforce."
+        )
     here = str(study_file.resolve().parent)
     if here not in sys.path:  # so that a scorer's module may lie beside the study file
         sys.path.append(here)
     folder = out or Path(study.output.folder or Path("out") / study.name)
     scans = finished_plan(study, folder) if reports_only else plan_cohort(study.cohort, data_root or study_file.parent)
     if not reports_only:
-        _check_scorers(study)
+        check_scorers(study)
     if dry_run:
         plan = _plan_text(study, scans, folder)
         print(plan)  # noqa: T201
@@ -86,13 +97,13 @@ def run_study(
             write_run(study, folder, command)
             records = _score_all(study, scans, folder, jobs, progress)
             write_scans(records, folder)
-        return _finish(study, scans, records, folder)
+        return _finish(study, scans, records, folder, enforce)
     finally:
         log.removeHandler(handler)
         handler.close()
 
 
-def _check_scorers(study: Study) -> None:
+def check_scorers(study: Study) -> None:
     """Fail before any work if a scorer cannot be made or does not take a view."""
     for spec in study.scorers.ct:
         load_ct_scorer(spec)
@@ -157,9 +168,9 @@ def _kept_record(scan: PlannedScan, folder: Path) -> Record:
     return record
 
 
-def _finish(study: Study, scans: list[PlannedScan], records: list[Record], folder: Path) -> int:
+def _finish(study: Study, scans: list[PlannedScan], records: list[Record], folder: Path, enforce: bool) -> int:
     """Write results and report; say what failed; return the exit code."""
-    _write_results(study, scans, records, folder)
+    outcomes = _write_results(study, scans, records, folder)
     failed = [record for record in records if record["status"] != "ok"]
     for record in failed:
         log.error("%s failed: %s", record["scan_id"], record["message"])
@@ -170,19 +181,34 @@ def _finish(study: Study, scans: list[PlannedScan], records: list[Record], folde
         write_text(folder / "logs" / "crash-report.txt", traceback.format_exc())
         log.error("the report failed: %s: %s (see logs/crash-report.txt)", type(error).__name__, error)
         report = "failed"
-    code = 1 if failed or report == "failed" else 0
+    for outcome in outcomes:
+        log.info("acceptance: %s, %s %s: %s", *(outcome[key] for key in ("criterion", "view", "scorer", "outcome")))
+    code = 1 if failed or report == "failed" else EXIT_CRITERIA if enforce and not all_met(outcomes) else 0
     log.info("%d of %d scans ok; report: %s; exit code %d", len(records) - len(failed), len(records), report, code)
     return code
 
 
-def _write_results(study: Study, scans: list[PlannedScan], records: list[Record], folder: Path) -> None:
+def _write_results(study: Study, scans: list[PlannedScan], records: list[Record], folder: Path) -> list[dict[str, Any]]:
+    """Write the result tables; return the outcomes of the acceptance criteria."""
     results = folder / "results"
     table = to_table([row for record in records for row in record["measurements"]])
-    agreement = agreement_table(table, study.scorers.reference_name, study.statistics.exclude_flags)
+    agreement = agreement_document(
+        table, study.scorers.reference_name, study.statistics.exclude_flags, study.comparison()
+    )
+    outcomes = evaluate([stated.criterion() for stated in study.acceptance], agreement["results"])
     intake = pd.DataFrame([_intake_row(s, r) for s, r in zip(scans, records, strict=True)])
     write_text(results / "measurements.tsv", to_tsv(table))
     write_json(results / "measurements.json", DICTIONARY)
     write_json(results / "agreement.json", agreement)
+    write_text(results / "agreement_table.tsv", to_tsv(agreement_table(agreement)))
+    write_json(
+        results / "acceptance.json",
+        {
+            "study_sha256": study_sha256(study),
+            "all_met": all_met(outcomes) if outcomes else None,
+            "outcomes": outcomes,
+        },
+    )
     write_text(results / "intake.tsv", to_tsv(intake))
     truths = [
         {"subject": r["subject"], "session": r["session"], "date": r["date"], **r["truth"]}
@@ -191,6 +217,7 @@ def _write_results(study: Study, scans: list[PlannedScan], records: list[Record]
     ]
     if truths:
         write_text(results / "truth.tsv", to_tsv(pd.DataFrame(truths)))
+    return outcomes
 
 
 def _intake_row(scan: PlannedScan, record: Record) -> dict[str, Any]:

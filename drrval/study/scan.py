@@ -56,7 +56,7 @@ def run_scan(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
 
 def _process(scan: PlannedScan, study: Study, out: Path, folder: Path, record: Record) -> None:
     """Fill the scan's folder and its record."""
-    path = _input_path(scan, out, record)
+    path = input_path(scan, out, record)
     ct, intake = check_ct(path, series_uid=scan.series_uid or None)
     record["intake"] = {**intake.to_dict(), "path": scan.source}
     record["date"] = date = scan.date or str(intake.facts.get("study_date") or "")
@@ -82,7 +82,8 @@ def _process(scan: PlannedScan, study: Study, out: Path, folder: Path, record: R
     }
 
 
-def _input_path(scan: PlannedScan, out: Path, record: Record) -> Path:
+def input_path(scan: PlannedScan, out: Path, record: Record) -> Path:
+    """File or folder that holds the scan's CT; a generated scan is made first and its truth noted in ``record``."""
     if scan.recipe is None:
         assert scan.path is not None  # a planned scan has a path or a recipe
         return scan.path

@@ -1,0 +1,162 @@
+"""A whole rendering, stage by stage: ``python -m benchmarks.rendering FOLDER`` measures in a fresh process.
+
+Times are those of ``drrval.rendering``'s own calls, taken from inside a run of ``render``; noise is what the receptor
+takes longer with noise than without.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.environments import measured, work_folder
+from benchmarks.measure import RUNS, emit, peak_mb, reset_peak
+from benchmarks.page import table
+from benchmarks.scan import THREADS, benchmark_ct, centred_grid
+from drrval import rendering
+from drrval.settings import DetectorSettings
+from drrval.volume import CTVolume
+
+SLICES = 300
+VIEW = "PA"
+LIMIT_S, LIMIT_MULTIPLE = 1.5, 2.5
+STAGES = {
+    "find_body": "position: find the body",
+    "chest_centre": "position: find the isocentre",
+    "isolate_body": "position: body mask, int16",
+    "project": "projection, three materials",
+    "detect": "spectrum, scatter, receptor",
+    "fixed_window": "display: window",
+    "scanned_field": "collimation and flags",
+    "clipping_flags": "collimation and flags",
+    "field_flags": "collimation and flags",
+}
+NOISE, DISPLAY, REST, TOTAL = "noise", "display: 8-bit image", "rest", "total"
+Seconds = dict[str, float]
+
+
+def measure() -> tuple[dict[str, Any], dict[str, str]]:
+    """The figures of a 512 x 512 x 300 scan, and their Markdown table by name."""
+    folder = work_folder() / "render"
+    folder.mkdir(exist_ok=True)
+    ct = benchmark_ct(SLICES)
+    np.save(folder / "hu.npy", ct.hu)
+    result = measured("benchmarks.rendering", folder, *ct.grid.spacing_mm)
+    return result, {"render": render_table(result)}
+
+
+def main(folder: Path, spacing_mm: tuple[float, float, float]) -> None:
+    """Measure in this process and emit the result."""
+    hu = np.load(folder / "hu.npy")
+    ct = CTVolume(hu, centred_grid(hu.shape, spacing_mm), np.ones(hu.shape[1:], bool))
+    small = CTVolume(
+        np.ascontiguousarray(hu[::4, ::4, ::4]),
+        centred_grid(hu[::4, ::4, ::4].shape, _scaled(spacing_mm, 4)),
+        ct.scanned[::4, ::4],
+    )
+    rendering.render(small, VIEW)  # loads compiled code and tabulates the spectrum
+    before = reset_peak()
+    image = rendering.render(ct, VIEW).image
+    beyond = peak_mb() - before
+    runs = [run_stages(ct) for _ in range(RUNS)]
+    emit(
+        {
+            "volume": "x".join(map(str, hu.shape[::-1])),
+            "detector": "x".join(map(str, image.shape[::-1])),
+            "view": VIEW,
+            "threads": THREADS,
+            "runs": RUNS,
+            "seconds": {stage: summary([run[stage] for run in runs]) for stage in runs[0]},
+            "memory_mb": {
+                "ct_float32": hu.nbytes / 1e6,
+                "ct_as_int16": hu.nbytes / 2e6,
+                "beyond_ct": beyond,
+            },
+            "memory_multiple_of_int16": beyond / (hu.nbytes / 2e6),
+        }
+    )
+
+
+def run_stages(ct: CTVolume) -> Seconds:
+    """Seconds of each stage of one rendering, and of the whole."""
+    with stopwatch() as seconds, added(seconds, TOTAL):
+        drr = rendering.render(ct, VIEW)
+        with added(seconds, DISPLAY):
+            drr.shown(8)
+    with stopwatch() as quiet:
+        rendering.render(ct, VIEW, detector=DetectorSettings(noise=False))
+    detector = STAGES["detect"]
+    stages = {**seconds, detector: quiet[detector], NOISE: seconds[detector] - quiet[detector]}
+    ordered = {name: stages[name] for name in dict.fromkeys([*STAGES.values(), NOISE, DISPLAY])}
+    return {**ordered, REST: seconds[TOTAL] - sum(ordered.values()), TOTAL: seconds[TOTAL]}
+
+
+@contextmanager
+def stopwatch() -> Iterator[Seconds]:
+    """Sum the time that ``drrval.rendering`` spends in each stage while the context is open, by stage."""
+    seconds: Seconds = defaultdict(float)
+    with ExitStack() as stack:
+        for name, stage in STAGES.items():
+            stack.enter_context(patch.object(rendering, name, _timed(getattr(rendering, name), stage, seconds)))
+        yield seconds
+
+
+def summary(seconds: list[float]) -> Seconds:
+    """Median, smallest and largest."""
+    return {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds)}
+
+
+def render_table(result: Mapping[str, Any]) -> str:
+    """The figures as Markdown."""
+    total = result["seconds"][TOTAL]["median_s"]
+    rows = [
+        [stage, f"{t['median_s']:.3f}", f"{t['min_s']:.3f} - {t['max_s']:.3f}", f"{100 * t['median_s'] / total:.0f}"]
+        for stage, t in result["seconds"].items()
+    ]
+    memory, multiple = result["memory_mb"], result["memory_multiple_of_int16"]
+    lines = [
+        f"{result['volume']} voxels, {result['detector']} pixels, {result['view']}, median of {result['runs']}.",
+        "",
+        table(["stage", "median s", "min - max s", "% of total"], rows),
+        "",
+        f"Aim: less than {LIMIT_S} s; measured {total:.2f} s: {'met' if total < LIMIT_S else 'not met'}.",
+        "",
+        f"Peak memory beyond the CT: {memory['beyond_ct']:.0f} MB, {multiple:.2f} times the volume as int16 "
+        f"({memory['ct_as_int16']:.0f} MB; the CT itself is held as float32, {memory['ct_float32']:.0f} MB, and not "
+        f"counted). Aim: at most {LIMIT_MULTIPLE}: {'met' if multiple <= LIMIT_MULTIPLE else 'not met'}.",
+    ]
+    return "\n".join(lines)
+
+
+@contextmanager
+def added(seconds: Seconds, stage: str) -> Iterator[None]:
+    """Add the time that the context is open to a stage."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] += time.perf_counter() - start
+
+
+def _timed(function: Callable[..., Any], stage: str, seconds: Seconds) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with added(seconds, stage):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _scaled(spacing_mm: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
+    x, y, z = (factor * value for value in spacing_mm)
+    return x, y, z
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), (float(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))

@@ -1,0 +1,136 @@
+"""Courses of disease: reference and test values of each patient in time order, as all trend statistics take them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from drrval.errors import StudyError
+from drrval.stats.pairs import natural_key
+
+SECONDS_PER_DAY = 86400.0
+COURSE_COLUMNS = ["patient", "time", "days", "reference", "test"]
+CHANGE_COLUMNS = [
+    "patient", "from_time", "to_time", "days", "reference_previous", "reference_change", "test_previous", "test_change"
+]  # fmt: skip
+
+
+def make_courses(table: pd.DataFrame, *, patient: str, time: str, reference: str, test: str) -> pd.DataFrame:
+    """Courses from any table with one row per scan.
+
+    Args:
+        table: one row per scan.
+        patient, time, reference, test: names of its columns. ``time`` holds numbers (taken as days), or dates
+            (``2020-03-05`` or datetimes), or labels (``ses2`` before ``ses10``; then there are no days).
+
+    Returns:
+        Columns ``patient`` (str), ``time`` (as given), ``days`` (float, days since the patient's first scan; NaN
+        without dates), ``reference`` and ``test`` (float); patients in natural order, scans in time order.
+
+    Raises:
+        StudyError: a column or a value is missing, a value is not a finite number, or a patient has two scans at
+            one time.
+    """
+    missing = [name for name in (patient, time, reference, test) if name not in table.columns]
+    if missing:
+        raise StudyError(
+            f"The table has no column {', '.join(missing)}. Its columns are {', '.join(map(str, table.columns))}."
+        )
+    if table[[patient, time]].isna().to_numpy().any():
+        raise StudyError(f"A {patient} or {time} is missing. Name the patient and the time of every scan.")
+    courses = pd.DataFrame({"patient": table[patient].astype(str), "time": table[time]}).reset_index(drop=True)
+    for name, column in (("reference", reference), ("test", test)):
+        courses[name] = _finite(table[column], column)
+    days = _days(courses["time"])
+    courses["_order"] = _label_rank(courses["time"].astype(str)) if days is None else days
+    courses["_patient"] = _label_rank(courses["patient"])
+    courses = courses.sort_values(["_patient", "_order"], kind="stable", ignore_index=True)
+    twice = courses[courses.duplicated(["_patient", "_order"])]
+    if not twice.empty:
+        raise StudyError(
+            f"Patient {twice.iloc[0]['patient']} has more than one row at {time} {twice.iloc[0]['time']}. "
+            "Keep one row per patient and time."
+        )
+    first = courses.groupby("_patient")["_order"].transform("first")
+    courses["days"] = np.nan if days is None else courses["_order"] - first
+    return courses[COURSE_COLUMNS]
+
+
+def courses_of_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Courses from the scans of one view and scorer of :func:`drrval.stats.pair_measurements`, in its order.
+
+    Returns:
+        As :func:`make_courses`, with the session as ``time``, the CT as reference and the radiograph as test;
+        ``days`` is NaN for a patient of whom any scan has no date.
+    """
+    dates = pd.to_datetime(pairs["date"].replace("", None), format="%Y-%m-%d")
+    by_patient = dates.groupby(pairs["subject"])
+    days = (dates - by_patient.transform("min")).dt.total_seconds() / SECONDS_PER_DAY
+    return pd.DataFrame(
+        {
+            "patient": pairs["subject"].astype(str),
+            "time": pairs["session"],
+            "days": days.where(by_patient.transform("count") == by_patient.transform("size")),
+            "reference": pairs["ct_ratio_percent"].astype(float),
+            "test": pairs["cxr_ratio_percent"].astype(float),
+        }
+    ).reset_index(drop=True)
+
+
+def change_table(courses: pd.DataFrame) -> pd.DataFrame:
+    """Changes between successive scans of a patient.
+
+    Args:
+        courses: from :func:`make_courses`, in time order within each patient.
+
+    Returns:
+        One row per interval: :data:`CHANGE_COLUMNS`; ``days`` is the length of the interval (NaN without dates), a
+        change is current minus previous value.
+    """
+    grouped = courses.groupby("patient", sort=False)[["time", "days", "reference", "test"]]
+    previous = grouped.shift()
+    inside = courses.duplicated("patient")
+    table = pd.DataFrame(
+        {
+            "patient": courses["patient"],
+            "from_time": previous["time"],
+            "to_time": courses["time"],
+            "days": courses["days"] - previous["days"],
+            "reference_previous": previous["reference"],
+            "reference_change": courses["reference"] - previous["reference"],
+            "test_previous": previous["test"],
+            "test_change": courses["test"] - previous["test"],
+        }
+    )
+    return table.loc[inside, CHANGE_COLUMNS].reset_index(drop=True)
+
+
+def patient_codes(table: pd.DataFrame) -> npt.NDArray[np.intp]:
+    """Patient of each row as a number, in order of appearance, ``[row]``: cheaper to group by than labels."""
+    return pd.factorize(table["patient"])[0]
+
+
+def _finite(column: pd.Series, name: str) -> pd.Series:
+    values = pd.to_numeric(column, errors="coerce").reset_index(drop=True)
+    bad = ~np.isfinite(values.to_numpy(dtype=float))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise StudyError(f"{name} of row {row} is {column.iloc[row]}, not a finite number. Leave that scan out first.")
+    return values.astype(float)
+
+
+def _days(times: pd.Series) -> pd.Series | None:
+    """Days on one scale for all scans, or None where times are labels."""
+    if pd.api.types.is_numeric_dtype(times):
+        return _finite(times, "The time")
+    try:
+        stamps = pd.to_datetime(times, format=None if pd.api.types.is_datetime64_any_dtype(times) else "%Y-%m-%d")
+    except (ValueError, TypeError):
+        return None
+    return (stamps - stamps.min()).dt.total_seconds() / SECONDS_PER_DAY
+
+
+def _label_rank(labels: pd.Series) -> pd.Series:
+    ordered = sorted(labels.unique(), key=natural_key)
+    return labels.map({label: rank for rank, label in enumerate(ordered)}).astype(float)

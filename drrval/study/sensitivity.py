@@ -1,0 +1,220 @@
+"""Sensitivity of a study's radiograph scores: every scan rendered anew with one factor of image formation changed.
+
+The CT is read, positioned and scored once per scan; the views are rendered, and scored by the study's own radiograph
+scorers, under each of :func:`drrval.study.sweep.conditions`. What comes out is in
+:mod:`drrval.study.sensitivity_results`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cxr_models.contract import CXRScore
+from drrval.errors import DrrvalError, ScorerError, StudyError
+from drrval.intake import read_ct
+from drrval.radiograph import Radiograph
+from drrval.rendering import Patient, position, render
+from drrval.study.cohort import PlannedScan, plan_cohort
+from drrval.study.config import Study, load_study
+from drrval.study.executor import run_all
+from drrval.study.fingerprint import input_sha256, noise_seed, scan_key
+from drrval.study.provenance import claim_folder, start_log, write_run, write_scans, write_study
+from drrval.study.records import Record, clear_failure, empty_record, finished_record, write_failure
+from drrval.study.run import check_scorers
+from drrval.study.scan import input_path
+from drrval.study.scorers import load_ct_scorer, load_cxr_scorer, project_anatomy, score_ct, score_radiograph
+from drrval.study.sensitivity_results import write_results
+from drrval.study.store import atomic_folder, clear_unfinished, write_json
+from drrval.study.sweep import Condition, SensitivitySettings, conditions, load_sweep
+
+log = logging.getLogger("drrval")
+
+MEASURES = ("ratio_percent", "p_pneumonia", "score")
+
+
+def run_sensitivity(
+    study_file: Path,
+    *,
+    sweep_file: Path | None = None,
+    n_scans: int | None = None,
+    out: Path | None = None,
+    data_root: Path | None = None,
+    jobs: int = 1,
+    progress: bool | None = None,
+    command: str = "",
+) -> int:
+    """Sweep the settings of a study, or what is left of the sweep, and write the error budget.
+
+    Args:
+        study_file: the study's YAML file.
+        sweep_file: YAML file with the levels, see :class:`drrval.study.sweep.SensitivitySettings`; by default its own.
+        n_scans: sweep this many scans, spread evenly over the sorted cohort; by default all.
+        out: output folder; by default ``out/NAME-sensitivity``.
+        data_root: folder that paths of the cohort are relative to; by default the study file's folder.
+        jobs: scans worked on at the same time, each in a process of its own.
+        progress: show a progress bar; by default when the output is a terminal.
+        command: the command line, for the log.
+
+    Returns:
+        0 when every scan and table is fine, 1 when some scan failed.
+
+    Raises:
+        StudyError: a study file, sweep file, cohort or output folder that breaks a rule.
+        ScorerError: a scorer that cannot be made.
+    """
+    study = load_study(study_file)
+    sweep = load_sweep(sweep_file)
+    here = str(study_file.resolve().parent)
+    if here not in sys.path:  # so that a scorer's module may lie beside the study file
+        sys.path.append(here)
+    scans = _spread(plan_cohort(study.cohort, data_root or study_file.parent), n_scans)
+    if not study.scorers.cxr:
+        raise StudyError(f"{study_file} names no radiograph scorer, so nothing can shift. List one under scorers.cxr.")
+    check_scorers(study)
+    renders = sum(len(conditions(study, sweep, scans[0].scan_id, view)) for view in study.views)
+    # The name keeps the folder apart from that of the study's own results, which has files of the same names.
+    study = study.model_copy(update={"name": f"{study.name}-sensitivity"})
+    folder = out or Path("out") / study.name
+    claim_folder(folder, study)
+    handler = start_log(log, folder)
+    try:
+        log.info("%s: %d scans of %d renders, output in %s", study.name, len(scans), renders, folder)
+        write_study(study, scans, folder)
+        write_run(study, folder, command)
+        clear_unfinished(folder / "work")
+        records = _sweep_all(study, sweep, scans, folder, jobs, progress)
+        write_scans(records, folder)
+        write_results(study, sweep, records, folder)
+        return _end(records, folder)
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def sweep_scan(scan: PlannedScan, study: Study, sweep: SensitivitySettings, out: Path) -> tuple[Record, str]:
+    """Sweep one scan, or take the finished result of an earlier run.
+
+    Returns:
+        The scan's record, whose ``sweep`` holds one row per condition, view, scorer and measure, and ``"cached"``,
+        ``"ok"`` or ``"failed"``. A failing scan never raises: its record says why, and ``logs/crash-*.txt`` holds the
+        traceback.
+    """
+    record = {**empty_record(scan), "sweep": []}
+    try:
+        record["input_sha256"] = input_sha256(scan)
+        parts = f"{scan_key(scan, study, record['input_sha256'])}|{sweep.model_dump_json()}"
+        record["key"] = hashlib.sha256(parts.encode()).hexdigest()
+        finished = finished_record(scan, out, record["key"])
+        if finished is not None:
+            clear_failure(scan, out)
+            return finished, "cached"
+        with atomic_folder(out / scan.folder, out / "work") as folder:
+            _process(scan, study, sweep, out, record)
+            record["status"] = "failed" if record["message"] else "ok"
+            write_json(folder / "scan.json", record)
+        clear_failure(scan, out)
+        return record, str(record["status"])
+    except (Exception, SystemExit) as error:  # one bad scan never stops the sweep
+        expected = isinstance(error, DrrvalError | OSError)
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        return write_failure({**record, "sweep": []}, scan, study, out, message, traceback.format_exc()), "failed"
+
+
+def _spread(scans: list[PlannedScan], n_scans: int | None) -> list[PlannedScan]:
+    """So many scans, evenly spread over the cohort, in its order."""
+    if n_scans is None or n_scans >= len(scans):
+        return scans
+    return [scans[i] for i in np.linspace(0, len(scans) - 1, n_scans).round().astype(int)]
+
+
+def _sweep_all(
+    study: Study, sweep: SensitivitySettings, scans: list[PlannedScan], folder: Path, jobs: int, progress: bool | None
+) -> list[Record]:
+    work = partial(sweep_scan, study=study, sweep=sweep, out=folder)
+    death = partial(_died, study=study, out=folder)
+    records: dict[str, Record] = {}
+    shown = sys.stderr.isatty() if progress is None else progress
+    with tqdm(total=len(scans), unit="scan", disable=not shown) as bar:
+        for scan, (record, state) in run_all(work, scans, jobs, death):
+            records[scan.scan_id] = record
+            log.info("%s %s (key %s)", scan.scan_id, state, record["key"][:12])
+            bar.update()
+    return [records[scan.scan_id] for scan in scans]
+
+
+def _died(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
+    message = "The worker process was killed, most likely for want of memory. Run again with a smaller --jobs."
+    record = {**empty_record(scan), "sweep": []}
+    return write_failure(record, scan, study, out, message, message), "failed"
+
+
+def _process(scan: PlannedScan, study: Study, sweep: SensitivitySettings, out: Path, record: Record) -> None:
+    """Fill the scan's record."""
+    ct = read_ct(input_path(scan, out, record), series_uid=scan.series_uid or None)
+    patient = position(ct, study.materials)
+    reference = next(spec for spec in study.scorers.ct if spec.label == study.scorers.reference_name)
+    anatomy = score_ct(load_ct_scorer(reference), ct)
+    scorers = {spec.label: load_cxr_scorer(spec) for spec in study.scorers.cxr}
+    failures: dict[str, str] = {}  # message -> where it came first
+    for view in study.views:
+        record["views"][view] = {"seed": noise_seed(study.seed, scan.scan_id, view)}
+        nominal = None
+        for condition in conditions(study, sweep, scan.scan_id, view):
+            drr = _render(patient, study, view, condition)
+            projected = project_anatomy(anatomy, ct.grid, drr) if nominal is None or condition.moves else nominal
+            nominal = nominal or projected
+            for label, scorer in scorers.items():
+                try:
+                    score = score_radiograph(scorer, drr, projected)
+                except ScorerError as error:  # the other values are kept
+                    failures.setdefault(str(error), f"{condition.factor} {condition.level}")
+                    score = CXRScore(math.nan)
+                record["sweep"] += _rows(condition, view, label, score)
+    record["message"] = " ".join(f"At {where}: {error}" for error, where in failures.items())
+
+
+def _render(patient: Patient, study: Study, view: str, condition: Condition) -> Radiograph:
+    return render(
+        replace(patient, materials=condition.materials),
+        geometry=condition.geometry(view, study.preset(view), patient.centre_mm),
+        spectrum=condition.spectrum,
+        scatter=condition.scatter,
+        detector=condition.detector,
+        display=study.display,
+        seed=condition.seed,
+    )
+
+
+def _rows(condition: Condition, view: str, scorer: str, score: CXRScore) -> Iterator[dict[str, Any]]:
+    for measure in MEASURES:
+        value = float(getattr(score, measure))
+        yield {
+            "factor": condition.factor,
+            "level": condition.level,
+            "view": view,
+            "scorer": scorer,
+            "measure": measure,
+            "value": None if math.isnan(value) else value,
+        }
+
+
+def _end(records: list[Record], folder: Path) -> int:
+    """Say what failed; return the exit code."""
+    failed = [record for record in records if record["status"] != "ok"]
+    for record in failed:
+        log.error("%s failed: %s", record["scan_id"], record["message"])
+    code = 1 if failed else 0
+    log.info("%d of %d scans ok; results in %s; exit code %d", len(records) - len(failed), len(records), folder, code)
+    return code
