@@ -1,7 +1,6 @@
 """A whole rendering, stage by stage: ``python -m benchmarks.rendering FOLDER`` measures in a fresh process.
 
-Times are those of ``drrval.rendering``'s own calls, taken from inside a run of ``render``; noise is what the receptor
-takes longer with noise than without.
+Stages are calls that ``drrval.rendering.render`` makes, timed from inside a run; a stage within a stage counts once.
 """
 
 from __future__ import annotations
@@ -23,24 +22,27 @@ from benchmarks.measure import RUNS, emit, peak_mb, reset_peak
 from benchmarks.page import table
 from benchmarks.scan import THREADS, benchmark_ct, centred_grid
 from drrval import rendering
-from drrval.settings import DetectorSettings
+from drrval.physics import detector
 from drrval.volume import CTVolume
 
 SLICES = 300
 VIEW = "PA"
 LIMIT_S, LIMIT_MULTIPLE = 1.5, 2.5
 STAGES = {
-    "find_body": "position: find the body",
-    "chest_centre": "position: find the isocentre",
-    "isolate_body": "position: body mask, int16",
-    "project": "projection, three materials",
-    "detect": "spectrum, scatter, receptor",
-    "fixed_window": "display: window",
-    "scanned_field": "collimation and flags",
-    "clipping_flags": "collimation and flags",
-    "field_flags": "collimation and flags",
+    (rendering, "find_body"): "position: find the body",
+    (rendering, "chest_centre"): "position: find the isocentre",
+    (rendering, "isolate_body"): "position: body mask, int16",
+    (rendering, "project"): "projection, three materials",
+    (detector, "transmission"): "spectrum",
+    (detector, "scatter_signal"): "scatter",
+    (detector, "poisson_counts"): "quantum noise",
+    (rendering, "detect"): "receptor",
+    (rendering, "fixed_window"): "display: window",
+    (rendering, "scanned_field"): "collimation and flags",
+    (rendering, "clipping_flags"): "collimation and flags",
+    (rendering, "field_flags"): "collimation and flags",
 }
-NOISE, DISPLAY, REST, TOTAL = "noise", "display: 8-bit image", "rest", "total"
+DISPLAY, REST, TOTAL = "display: 8-bit image", "rest", "total"
 Seconds = dict[str, float]
 
 
@@ -88,26 +90,53 @@ def main(folder: Path, spacing_mm: tuple[float, float, float]) -> None:
 
 def run_stages(ct: CTVolume) -> Seconds:
     """Seconds of each stage of one rendering, and of the whole."""
-    with stopwatch() as seconds, added(seconds, TOTAL):
+    with stopwatch() as watch:
         drr = rendering.render(ct, VIEW)
-        with added(seconds, DISPLAY):
+        with watch.stage(DISPLAY):
             drr.shown(8)
-    with stopwatch() as quiet:
-        rendering.render(ct, VIEW, detector=DetectorSettings(noise=False))
-    detector = STAGES["detect"]
-    stages = {**seconds, detector: quiet[detector], NOISE: seconds[detector] - quiet[detector]}
-    ordered = {name: stages[name] for name in dict.fromkeys([*STAGES.values(), NOISE, DISPLAY])}
-    return {**ordered, REST: seconds[TOTAL] - sum(ordered.values()), TOTAL: seconds[TOTAL]}
+    stages = {name: watch.seconds[name] for name in dict.fromkeys([*STAGES.values(), DISPLAY, REST])}
+    return stages | {TOTAL: sum(stages.values())}
+
+
+class Stopwatch:
+    """Time spent in each stage, seconds, without that of the stages within it."""
+
+    def __init__(self) -> None:
+        self.seconds: Seconds = defaultdict(float)
+        self._open: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time that the context is open as this stage's, and no longer as that of the stage around it."""
+        self._open.append(name)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            self.seconds[self._open.pop()] += elapsed
+            if self._open:
+                self.seconds[self._open[-1]] -= elapsed
+
+    def timed(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """The function, counted as a stage."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self.stage(name):
+                return function(*args, **kwargs)
+
+        return call
 
 
 @contextmanager
-def stopwatch() -> Iterator[Seconds]:
-    """Sum the time that ``drrval.rendering`` spends in each stage while the context is open, by stage."""
-    seconds: Seconds = defaultdict(float)
+def stopwatch() -> Iterator[Stopwatch]:
+    """Time drrval's rendering while the context is open; what belongs to no stage is the rest."""
+    watch = Stopwatch()
     with ExitStack() as stack:
-        for name, stage in STAGES.items():
-            stack.enter_context(patch.object(rendering, name, _timed(getattr(rendering, name), stage, seconds)))
-        yield seconds
+        for (module, function), name in STAGES.items():
+            stack.enter_context(patch.object(module, function, watch.timed(getattr(module, function), name)))
+        stack.enter_context(watch.stage(REST))
+        yield watch
 
 
 def summary(seconds: list[float]) -> Seconds:
@@ -135,22 +164,6 @@ def render_table(result: Mapping[str, Any]) -> str:
         f"counted). Aim: at most {LIMIT_MULTIPLE}: {'met' if multiple <= LIMIT_MULTIPLE else 'not met'}.",
     ]
     return "\n".join(lines)
-
-
-@contextmanager
-def added(seconds: Seconds, stage: str) -> Iterator[None]:
-    """Add the time that the context is open to a stage."""
-    start = time.perf_counter()
-    yield
-    seconds[stage] += time.perf_counter() - start
-
-
-def _timed(function: Callable[..., Any], stage: str, seconds: Seconds) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with added(seconds, stage):
-            return function(*args, **kwargs)
-
-    return call
 
 
 def _scaled(spacing_mm: tuple[float, float, float], factor: float) -> tuple[float, float, float]:

@@ -211,10 +211,19 @@ def test_a_cube_shows_the_whole_scan():
     np.testing.assert_array_equal(cube[5, 3, 2], scan[0, 0, 0])
 
 
-def test_the_stages_are_calls_of_the_rendering():
-    with rendering.stopwatch() as seconds:
-        assert not seconds
-    assert set(rendering.STAGES) <= set(rendering.rendering.render.__globals__)
+def test_the_stages_are_functions_of_the_rendering():
+    with rendering.stopwatch() as watch:
+        assert all(getattr(module, name).__qualname__.startswith("Stopwatch") for module, name in rendering.STAGES)
+    assert set(watch.seconds) == {rendering.REST}
+
+
+def test_a_stage_within_a_stage_counts_once(monkeypatch):
+    ticks = iter([0.0, 1.0, 4.0, 10.0])
+    monkeypatch.setattr(rendering.time, "perf_counter", lambda: next(ticks))
+    watch = rendering.Stopwatch()
+    with watch.stage("outer"):
+        watch.timed(lambda: None, "inner")()
+    assert watch.seconds == {"outer": 7.0, "inner": 3.0}
 
 
 def test_render_table_says_whether_the_aims_are_met():
