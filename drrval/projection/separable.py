@@ -3,7 +3,8 @@
 On every voxel plane along the driving axis the cone beam is then a pure scaling and shift, so bilinear sampling splits
 into columns (once per voxel row) and rows (once per detector row). The detector is cut into tiles, one task each. A
 tile walks through the planes in groups: the voxel rows it needs are read, decomposed into materials and resampled to
-its columns in a small buffer; the buffer is then added, row by row, to the tile.
+its columns in a small buffer; the buffer is then added, row by row, to the tile. Materials that a voxel row does not
+hold are left out.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from numba import njit, prange
 
 from drrval.projection.frame import IndexFrame
 from drrval.projection.sampling import FAST, density, typed_voxels
+from drrval.projection.vector import LANES, PERMUTES, WIDEST_STEP, blend, pick, transpose
 
-_TILE = (128, 512)  # detector rows and columns of one task: its buffers fit the second-level cache
+_TILE = (128, 1024)  # detector rows and columns of one task
 _PAD = 16  # keeps neighbouring lines of a buffer from falling into the same set of the first-level cache
-_GROUP = 8  # planes added to a tile in one go; _add_rows is written for this number
+_GROUP = 8  # planes added to a tile in one go; _add_rows is written for this number, and it is vector.LANES
 _FAST_AXIS = (2, 2, 1)  # driving axis -> array axis that is resampled first: x, which is contiguous, where it can be
 
 
@@ -98,37 +100,46 @@ def _project_tile(
     gap, row_square, column_square = lengths
     fast = 1 if driving == 2 else 2
     n_planes, n_fast, n_slow = shape[driving], shape[fast], shape[3 - driving - fast]
+    width = -(-n_columns // LANES) * LANES
     total = np.zeros((n_materials, n_rows, n_columns), np.float32)  # contiguous, which the vector code needs
     rows, row_weights = np.zeros((_GROUP, n_rows), np.uint32), np.zeros((2, _GROUP, n_rows), np.float32)
-    columns, column_weights = np.zeros((_GROUP, n_columns), np.uint32), np.zeros((2, _GROUP, n_columns), np.float32)
-    staged = np.empty((_GROUP, 4, n_fast), np.float32)
-    quads, picked = np.empty(4 * n_fast, np.float32), np.empty((2, 4 * n_columns), np.float32)
-    scratch = np.empty((4, 4, n_columns), np.float32)
-    resampled = np.zeros((4, _GROUP, n_materials, n_columns + _PAD), np.float32)
+    columns, column_weights = np.zeros((_GROUP, width), np.uint32), np.zeros((2, _GROUP, width), np.float32)
+    staged = np.zeros((_GROUP, n_fast + LANES + _PAD), np.float32)
+    left, right = np.zeros((2, width), np.float32), np.zeros((2, width), np.float32)
+    resampled = np.zeros((0, _GROUP, n_materials, width + _PAD), np.float32)
+    present = np.zeros((0, _GROUP, n_materials), np.bool_)
     for first in range(0, n_planes, _GROUP):
         n = min(_GROUP, n_planes - first)
         low_row, high_row = _place(row_map, first, n, row, n_slow, rows, row_weights)
         low, high = _place(column_map, first, n, column, n_fast, columns, column_weights)
         if high_row < 0 or high < 0:
             continue
-        height = high_row - low_row + 1
-        if height + 3 > resampled.shape[0]:
-            resampled = np.zeros((height + 5, _GROUP, n_materials, n_columns + _PAD), np.float32)
-        for j in range(0, height, 4):
-            for k in range(4):
-                slow = min(low_row + j + k, high_row)
-                _stage(voxels, driving, first, n, slow, low, high, lines, n_materials == 1, k, staged)
+        narrow = max(abs(column_map[1][first]), abs(column_map[1][first + n - 1])) < WIDEST_STEP
+        height, count = high_row - low_row + 1, high - low + 1
+        if height > len(resampled):
+            resampled = np.zeros((height + 2, _GROUP, n_materials, width + _PAD), np.float32)
+            present = np.zeros((height + 2, _GROUP, n_materials), np.bool_)
+        for j in range(height):
+            _stage(voxels, driving, first, n, low_row + j, low, count, staged)
             for p in range(n):
-                _pick(staged[p], high - low + 1, quads, columns[p], picked)
+                weight0, weight1 = column_weights[0, p], column_weights[1, p]
                 if n_materials == 1:
-                    _mix(picked, column_weights[0, p], column_weights[1, p], j, p, resampled)
+                    present[j, p, 0] = True
+                    _densities(staged[p, :count], lines)
+                    _blend(staged[p], columns[p], weight0, weight1, narrow, left, right, resampled[j, p, 0, :width])
                     continue
-                _weigh(picked, column_weights[0, p], column_weights[1, p], lines, scratch)
-                for k in range(4):
-                    for m in range(n_materials):
-                        _select(scratch, k, bounds[m], bounds[m + 1], resampled[j + k, p, m, :n_columns])
+                _pick(staged[p], columns[p], narrow, left[0], right[0])
+                _weigh(left, weight0, lines)
+                _weigh(right, weight1, lines)
+                least, most = _range(staged[p, :count])
+                for m in range(n_materials):
+                    present[j, p, m] = (most > bounds[m]) & (least <= bounds[m + 1])
+                    if present[j, p, m]:
+                        _select(left, right, bounds[m], bounds[m + 1], resampled[j, p, m, :width])
+                    else:
+                        resampled[j, p, m, :width] = np.float32(0.0)
         for m in range(n_materials):
-            _add_rows(resampled, m, rows, row_weights, total[m])
+            _add_rows(resampled, present, m, rows, row_weights, total[m])
     for m in range(n_materials):
         for r in range(n_rows):
             _scale(total[m, r], gap, row_square[row + r], column_square[column : column + n_columns], part[m, r])
@@ -163,51 +174,127 @@ def _place(mapping: Any, first: int, n: int, offset: int, size: int, index: Any,
 
 
 @njit(cache=True, nogil=True)
-def _stage(
-    voxels: Any,
-    driving: int,
-    first: int,
-    n: int,
-    slow: int,
-    low: int,
-    high: int,
-    lines: Any,
-    decompose: bool,
-    k: int,
-    staged: Any,
-) -> None:
+def _stage(voxels: Any, driving: int, first: int, n: int, slow: int, low: int, count: int, staged: Any) -> None:
+    """Fetch one voxel row along the fast axis on every plane of a group, as float32."""
     int16, uint8, float32 = voxels
-    for p in range(n):
-        target = staged[p, k, : high - low + 1]
-        if int16.size:
-            _read(int16, driving, first + p, slow, low, lines, decompose, target)
-        elif uint8.size:
-            _read(uint8, driving, first + p, slow, low, lines, decompose, target)
-        else:
-            _read(float32, driving, first + p, slow, low, lines, decompose, target)
+    if int16.size:
+        _fetch(int16, driving, first, n, slow, low, count, staged)
+    elif uint8.size:
+        _fetch(uint8, driving, first, n, slow, low, count, staged)
+    else:
+        _fetch(float32, driving, first, n, slow, low, count, staged)
 
 
 @njit(cache=True, nogil=True)
-def _read(values: Any, driving: int, plane: int, slow: int, low: int, lines: Any, decompose: bool, out: Any) -> None:
-    """Fetch one voxel row along the fast axis, whichever axes drive."""
-    if driving == 2:
-        _convert(values[slow, low : low + out.size, plane], lines, decompose, out)
-    elif driving == 1:
-        _convert(values[slow, plane, low : low + out.size], lines, decompose, out)
-    else:
-        _convert(values[plane, slow, low : low + out.size], lines, decompose, out)
+def _fetch(values: Any, driving: int, first: int, n: int, slow: int, low: int, count: int, out: Any) -> None:
+    done = 0
+    if driving == 2 and n == _GROUP:
+        done = count // LANES * LANES
+        for i in range(0, done, LANES):
+            transpose(values, slow, low + i, first, out, i)
+    for p in range(n):
+        target, plane, begin = out[p, done:count], first + p, low + done
+        if driving == 2:
+            _copy(values[slow, begin : low + count, plane], target)
+        elif driving == 1:
+            _copy(values[slow, plane, begin : low + count], target)
+        else:
+            _copy(values[plane, slow, begin : low + count], target)
+
+
+@njit(cache=True, nogil=True)
+def _copy(row: Any, out: Any) -> None:
+    for i in range(out.size):
+        out[i] = row[i]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _convert(row: Any, lines: Any, decompose: bool, out: Any) -> None:
-    """Voxel values to float32; to densities where there is one material."""
-    if not decompose:
-        for i in range(out.size):
-            out[i] = row[i]
-        return
+def _range(row: Any) -> Any:
+    least, most = row[0], row[0]
+    for i in range(row.size):
+        least, most = min(least, row[i]), max(most, row[i])
+    return least, most
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _densities(row: Any, lines: Any) -> None:
+    """Voxel values to densities, in place."""
     line = (lines[0], lines[1], lines[2], lines[3])
-    for i in range(out.size):
-        out[i] = density(np.float32(row[i]), line)
+    for i in range(row.size):
+        row[i] = density(row[i], line)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _pick_one_by_one(row: Any, cells: Any, left: Any, right: Any) -> None:
+    for c in range(cells.size):
+        left[c] = row[cells[c]]
+        right[c] = row[cells[c] + np.uint32(1)]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _mix(left: Any, right: Any, weight0: Any, weight1: Any, out: Any) -> None:
+    for c in range(out.size):
+        out[c] = weight0[c] * left[c] + weight1[c] * right[c]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _pick_by_lanes(row: Any, cells: Any, narrow: bool, left: Any, right: Any) -> None:
+    """Fetch both neighbours of each column."""
+    if not narrow:
+        _pick_one_by_one(row, cells, left, right)
+        return
+    for c in range(0, cells.size, LANES):
+        pick(row, cells, c, left, right)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _blend_by_lanes(
+    row: Any, cells: Any, weight0: Any, weight1: Any, narrow: bool, left: Any, right: Any, out: Any
+) -> None:
+    """Interpolate a row of densities along the columns."""
+    if not narrow:
+        _pick_one_by_one(row, cells, left[0], right[0])
+        _mix(left[0], right[0], weight0, weight1, out)
+        return
+    for c in range(0, cells.size, LANES):
+        blend(row, cells, weight0, weight1, c, out)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _pick_plainly(row: Any, cells: Any, narrow: bool, left: Any, right: Any) -> None:
+    _pick_one_by_one(row, cells, left, right)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _blend_plainly(
+    row: Any, cells: Any, weight0: Any, weight1: Any, narrow: bool, left: Any, right: Any, out: Any
+) -> None:
+    _pick_one_by_one(row, cells, left[0], right[0])
+    _mix(left[0], right[0], weight0, weight1, out)
+
+
+_pick = _pick_by_lanes if PERMUTES else _pick_plainly
+_blend = _blend_by_lanes if PERMUTES else _blend_plainly
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _weigh(side: Any, weight: Any, lines: Any) -> None:
+    """Density times weight of the values in ``side[0]``, into ``side[1]``."""
+    line = (lines[0], lines[1], lines[2], lines[3])
+    h, d = side[0], side[1]
+    for c in range(weight.size):
+        d[c] = weight[c] * density(h[c], line)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _select(left: Any, right: Any, low: Any, high: Any, out: Any) -> None:
+    """Keep the weighted densities of the neighbours whose value lies within one material."""
+    h0, h1, d0, d1 = left[0], right[0], left[1], right[1]
+    none = np.float32(0.0)
+    for c in range(out.size):
+        out[c] = (d0[c] if (h0[c] > low) & (h0[c] <= high) else none) + (
+            d1[c] if (h1[c] > low) & (h1[c] <= high) else none
+        )
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -218,76 +305,20 @@ def _scale(line: Any, gap: float, row_square: float, column_square: Any, out: An
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _pick(staged: Any, n: int, quads: Any, cells: Any, picked: Any) -> None:
-    """Fetch both neighbours of each column: four voxel rows are interleaved, so that one 16-byte load gets all four."""
-    r0, r1, r2, r3 = staged[0], staged[1], staged[2], staged[3]
-    for i in range(n):
-        quads[4 * i] = r0[i]
-        quads[4 * i + 1] = r1[i]
-        quads[4 * i + 2] = r2[i]
-        quads[4 * i + 3] = r3[i]
-    source, left, right = quads.view(np.complex128), picked[0].view(np.complex128), picked[1].view(np.complex128)
-    for c in range(cells.size):
-        left[c] = source[cells[c]]
-    for c in range(cells.size):
-        right[c] = source[cells[c] + np.uint32(1)]
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _split(quads: Any, out: Any) -> None:
-    """Undo the interleaving of four voxel rows."""
-    o0, o1, o2, o3 = out[0], out[1], out[2], out[3]
-    for c in range(o0.size):
-        o0[c] = quads[4 * c]
-        o1[c] = quads[4 * c + 1]
-        o2[c] = quads[4 * c + 2]
-        o3[c] = quads[4 * c + 3]
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _mix(picked: Any, weight0: Any, weight1: Any, j: int, p: int, out: Any) -> None:
-    """One material: interpolate four interleaved voxel rows of densities along the columns."""
-    left, right = picked[0], picked[1]
-    o0, o1, o2, o3 = out[j, p, 0], out[j + 1, p, 0], out[j + 2, p, 0], out[j + 3, p, 0]
-    for c in range(weight0.size):
-        o0[c] = weight0[c] * left[4 * c] + weight1[c] * right[4 * c]
-        o1[c] = weight0[c] * left[4 * c + 1] + weight1[c] * right[4 * c + 1]
-        o2[c] = weight0[c] * left[4 * c + 2] + weight1[c] * right[4 * c + 2]
-        o3[c] = weight0[c] * left[4 * c + 3] + weight1[c] * right[4 * c + 3]
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _weigh(picked: Any, weight0: Any, weight1: Any, lines: Any, scratch: Any) -> None:
-    """Several materials: value, and density times weight, of both neighbours of each column."""
-    line = (lines[0], lines[1], lines[2], lines[3])
-    for side in range(2):
-        weight = weight1 if side else weight0
-        _split(picked[side], scratch[side])
-        for k in range(4):
-            h, d = scratch[side, k], scratch[2 + side, k]
-            for c in range(weight.size):
-                d[c] = weight[c] * density(h[c], line)
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _select(scratch: Any, k: int, low: Any, high: Any, out: Any) -> None:
-    """Keep the weighted densities of the neighbours whose value lies within one material."""
-    h0, h1, d0, d1 = scratch[0, k], scratch[1, k], scratch[2, k], scratch[3, k]
-    none = np.float32(0.0)
-    for c in range(out.size):
-        out[c] = (d0[c] if (h0[c] > low) & (h0[c] <= high) else none) + (
-            d1[c] if (h1[c] > low) & (h1[c] <= high) else none
-        )
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _add_rows(resampled: Any, m: int, rows: Any, weights: Any, out: Any) -> None:
+def _add_rows(resampled: Any, present: Any, m: int, rows: Any, weights: Any, out: Any) -> None:
     """Interpolate along the rows and add a whole group of planes to each detector row in one pass."""
     w0, w1 = weights[0], weights[1]
     for r in range(out.shape[0]):
         line = out[r]
         for p in range(0, _GROUP, 4):
             j0, j1, j2, j3 = rows[p, r], rows[p + 1, r], rows[p + 2, r], rows[p + 3, r]
+            if not (
+                (present[j0, p, m] | present[j0 + 1, p, m])
+                | (present[j1, p + 1, m] | present[j1 + 1, p + 1, m])
+                | (present[j2, p + 2, m] | present[j2 + 1, p + 2, m])
+                | (present[j3, p + 3, m] | present[j3 + 1, p + 3, m])
+            ):
+                continue
             a0, b0 = resampled[j0, p, m], resampled[j0 + 1, p, m]
             a1, b1 = resampled[j1, p + 1, m], resampled[j1 + 1, p + 1, m]
             a2, b2 = resampled[j2, p + 2, m], resampled[j2 + 1, p + 2, m]
