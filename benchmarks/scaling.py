@@ -19,9 +19,9 @@ from benchmarks.environments import measured, work_folder
 from benchmarks.machine import available_bytes
 from benchmarks.measure import clocked, emit, peak_mb, repeated, reset_peak
 from benchmarks.ours import MODELS
-from benchmarks.page import table
 from benchmarks.scan import benchmark_ct, benchmark_geometry, centred_grid, rounded
 from drrval.projection import project
+from validation.markdown import table
 
 CUBE_MM = 400.0
 SIDES, DETECTORS = (128, 192, 256, 384, 512, 768, 1024), (256, 512, 1024, 2048)

@@ -13,7 +13,7 @@ from benchmarks.case import Case, View, save_case
 from drrval.geometry import Geometry, view_geometry
 from drrval.intake import read_ct
 from drrval.materials import AIR_HU, hu_to_density
-from drrval.phantom import simulate_cohort
+from drrval.simulation import SimulateSettings, simulate_cohort
 from drrval.volume import CTVolume, Grid
 
 SLICES, PIXELS = 133, 512
@@ -41,8 +41,8 @@ def benchmark_ct(slices: int | None = None) -> CTVolume:
     if path:
         scan = centred(read_ct(path))
         return resampled(scan, slices) if slices else scan
-    phantom = simulate_cohort(patients=4, timepoints=3, seed=11, spacing_mm=1.0)[1].make()
-    return resampled(centred(phantom.volume), slices or SLICES)
+    demo = SimulateSettings(patients=4, timepoints=3, seed=11, spacing_mm=1.0)
+    return resampled(centred(simulate_cohort(demo)[1].make().volume), slices or SLICES)
 
 
 def scan_name() -> str:

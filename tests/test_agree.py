@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from drrval.cli import agree
 from drrval.errors import StudyError
+from drrval.report import tables
 from drrval.report.text import number
 
 NAMES = ["--reference", "ct", "--test", "cxr", "--patient", "who"]
@@ -22,6 +24,12 @@ def run(table: Path, *arguments: str) -> int:
     agree.add_parser(parser.add_subparsers())
     parsed = parser.parse_args(["agree", str(table), *NAMES, *arguments])
     return int(parsed.run(parsed))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is most of the work, and some tests do not look at it."""
+    monkeypatch.setattr(tables, "comparison_figures", lambda *_: iter(()))
 
 
 def write_table(folder: Path, n_patients: int = 6, n_scans: int = 3, name: str = "t.tsv") -> Path:
@@ -76,6 +84,7 @@ def test_writes_numbers_tables_and_figures(tmp_path: Path, capsys: pytest.Captur
     assert any(line.split()[:2] == ["bias,", "points"] and number(bias, 1) in line for line in said.splitlines())
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_same_seed_same_bytes_and_commas_read_alike(tmp_path: Path) -> None:
     for name in ("t.tsv", "t.csv"):
         run(write_table(tmp_path, name=name), "--time", "when", "--out", str(tmp_path / name[2:]), "--resamples", "100")
@@ -93,6 +102,7 @@ def test_without_times_there_are_no_trends(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "o/intervals.tsv").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_missing_values_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = replaced(replaced(write_table(tmp_path), 3, 2, "n/a"), 7, 3, "")
     path.write_text(path.read_text() + "\t\t\t\t\n")
@@ -105,8 +115,15 @@ def test_missing_values_are_left_out_and_counted(tmp_path: Path, capsys: pytest.
 
 @pytest.mark.parametrize(
     ("times", "read_as", "days"),
-    [(["0", "5", "12"], "days", 5), (["01", "02", "10"], "labels in order", None), (["a", "b", "c"], "labels", None)],
+    [
+        (["0", "5", "12"], "days", 5),
+        (["01", "02", "10"], "labels in order", None),
+        (["a", "b", "c"], "labels", None),
+        (["2020-1-30", "2020-2-1", "2020-02-10"], "days", 2),
+        (["2020-01-30T12:00", "2020-01-31T00:00", "2020-02-10T00:00"], "days", 0.5),
+    ],
 )
+@pytest.mark.usefixtures("no_figures")
 def test_how_times_are_read(tmp_path: Path, times: list[str], read_as: str, days: float | None) -> None:
     path = write_table(tmp_path)
     for row in range(18):
@@ -115,6 +132,42 @@ def test_how_times_are_read(tmp_path: Path, times: list[str], read_as: str, days
     assert json.loads((tmp_path / "o/agreement.json").read_text())["time_read_as"].startswith(read_as)
     first = pd.read_csv(tmp_path / "o/intervals.tsv", sep="\t")["days"][0]
     assert pd.isna(first) if days is None else first == days
+
+
+@pytest.mark.parametrize(
+    ("times", "found"),
+    [
+        (["05/03/2020", "01/04/2020", "02/04/2020"], r"Time 05/03/2020 looks like a date"),
+        (["5.3.20", "1.4.20", "2.4.20"], r"Time 5.3.20 looks like a date"),
+        (["2020-02-30", "2020-03-01", "2020-03-02"], r"Time 2020-02-30 looks like a date, but not all times are ISO"),
+        (["2020-03-01", "visit 2", "visit 3"], r"Time 2020-03-01 looks like a date, but not all times are ISO"),
+        (["20200131", "20200201", "20200210"], r"Time 20200131 is a date rather than a number of days"),
+    ],
+)
+def test_dates_that_would_sort_or_count_wrong_are_refused(tmp_path: Path, times: list[str], found: str) -> None:
+    path = write_table(tmp_path)
+    for row in range(18):
+        replaced(path, row + 2, 1, times[row % 3])
+    with pytest.raises(StudyError, match=rf"t.tsv: {found}.*Write every date as 2020-03-05, or give days"):
+        run(path, "--time", "when", "--out", str(tmp_path / "o"), "--resamples", "100")
+
+
+def test_names_in_a_script_that_the_font_lacks(tmp_path: Path) -> None:
+    path = write_table(tmp_path, n_patients=3)
+    for row in range(9):
+        replaced(path, row + 2, 0, ["\u674e", "\u0141ukasz", "a$b$"][row // 3])
+    assert run(path, "--out", str(tmp_path / "o"), "--resamples", "50") == 0
+    assert "\u674e" in (tmp_path / "o/figures/regression.svg").read_text(encoding="utf-8")
+    assert "\u674e" in (tmp_path / "o/scans.tsv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size", ["1e+300", "1e-300"])
+def test_numbers_whose_squares_overflow_are_refused(tmp_path: Path, size: str) -> None:
+    path = write_table(tmp_path)
+    for row in range(18):
+        replaced(path, row + 2, 2, size)
+    with pytest.raises(StudyError, match=rf"The ct are as large as {re.escape(size)}.*Give them in a unit"):
+        run(path, "--out", str(tmp_path / "o"), "--resamples", "50")
 
 
 def test_one_patient_and_negative_values_give_notes_and_no_crash(tmp_path: Path) -> None:

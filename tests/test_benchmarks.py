@@ -14,7 +14,7 @@ from benchmarks.__main__ import main
 from benchmarks.case import camera_to_world, density, hounsfield, load_case
 from benchmarks.environments import MeasurementError, last_error, measured
 from benchmarks.measure import FEW_RUNS, RUNS, SLOW_S, peak_mb, repeated, reset_peak
-from benchmarks.page import PAGE, table
+from benchmarks.page import PAGE
 from benchmarks.scan import (
     PANEL_MM,
     VIEWS,
@@ -27,6 +27,7 @@ from benchmarks.scan import (
     write_case,
 )
 from drrval.volume import CTVolume, Grid
+from validation.markdown import table
 
 PEERS = Path(benchmarks.__file__).parent / "peers"
 # The keys that readers of peers.json rely on.

@@ -24,9 +24,12 @@ from drrval.report import (
     regression_figure,
     save_figure,
 )
+from drrval.report.agreement import comparison_figures
 from drrval.report.figures.style import COLUMN_MM, PAGE_MM, spread_apart
 from drrval.stats import ComparisonSettings, agreement_document, fit_detection, pair_measurements
 from drrval.stats.error_budget import error_budget
+
+SETTINGS = {"level": 0.95, "n_resamples": 100, "reference_zone": 0.0, "test_zone": None}
 
 
 def fake_scans(n_patients: int, dated: bool = True) -> tuple[PlottedScans, dict[str, Any]]:
@@ -67,8 +70,8 @@ def test_regression_figure_shows_points_line_and_numbers() -> None:
     np.testing.assert_allclose(y, 0.9 * np.asarray(x) + 2)
     assert axes.collections[0].get_urls() == ["sub-1.html#ses-0", "sub-1.html#ses-1", "sub-1.html#ses-2"]
     title = figure.legends[0].get_title().get_text()
-    assert "slope = 0.90 (" in title
-    assert "intercept = 2.0 % (" in title
+    assert "slope = 0.90\n" in title
+    assert "intercept = 2.0 %\n" in title
     assert "4 patients, 12 scans" in title
     names = [t.get_text() for t in figure.legends[0].get_texts()]
     assert names[2:] == ["patient 1", "patient 2", "patient 3", "patient 4"]
@@ -80,9 +83,25 @@ def test_many_patients_share_one_colour_and_the_course_says_what_it_leaves_out()
     assert [t.get_text() for t in figure.legends[0].get_texts()][2:] == ["scan"]
     assert len(figure.axes[0].collections) == 1
     assert len(figure.axes[0].collections[0].get_urls()) == 183
+    title = figure.legends[0].get_title().get_text()
+    low, high = (row["regression"]["least_squares"]["numbers"]["slope"][end] for end in ("low", "high"))
+    assert f"slope = {row['slope']:.2f} ({low:.2f} to {high:.2f})" in title
+    assert "(95% intervals by patient)" in title
     figure = course_figure(scans, row)
     assert len(figure.axes) == 60
-    assert any("first 60 of 61 patients" in text for text in texts(figure))
+    assert any("60 random ones of 61 patients" in text for text in texts(figure))
+    panels = [axes.get_title(loc="left").removeprefix("patient ") for axes in figure.axes]
+    assert panels == sorted(panels, key=int)
+    assert panels == [axes.get_title(loc="left").removeprefix("patient ") for axes in course_figure(scans, row).axes]
+
+
+def test_a_long_course_is_drawn_in_part_and_says_so() -> None:
+    times = np.arange(30.0)
+    courses = pd.DataFrame({"patient": "1", "time": times, "days": times, "reference": times, "test": times})
+    _, row = fake_scans(2)
+    figure = course_figure(PlottedScans(courses, "long", "a", "b"), row)
+    assert len(figure.axes[0].lines[0].get_xdata()) == 24
+    assert any("first 24 scans of each" in text for text in texts(figure))
 
 
 @pytest.mark.parametrize(("dated", "times", "label"), [(True, [0, 4, 8], "days"), (False, [1, 2, 3], "scan number")])
@@ -167,7 +186,14 @@ def test_error_budget_figure_has_a_bar_per_factor() -> None:
     rows += [(f, level, s, 1, 20 + size * draw.normal()) for f, size in (("kvp", 1), ("pose", 3))
              for level in "ab" for s in range(5)]  # fmt: skip
     budget = error_budget(pd.DataFrame(rows, columns=["factor", "level", "subject", "session", "value"]))
-    spread, shift = error_budget_figure(budget).axes
+    figure = error_budget_figure(budget, "PA view, dlnet, ratio", "%")
+    spread, shift = figure.axes
+    assert (spread.get_xlabel(), shift.get_xlabel()) == (
+        "standard deviation, % (share of variance)",
+        "shift from nominal settings, %",
+    )
+    assert spread.get_title(loc="left") == "PA view, dlnet, ratio; 5 patients, 5 scans"
+    assert error_budget_figure(budget, "probability").axes[1].get_xlabel() == "shift from nominal settings"
     np.testing.assert_allclose([bar.get_width() for bar in spread.patches], budget["sd"])
     assert [label.get_text() for label in spread.get_yticklabels()] == ["pose", "kvp", "total"]
     np.testing.assert_allclose(shift.lines[1].get_xdata()[:2], budget["bias"][:2])
@@ -213,14 +239,27 @@ def test_figures_of_one_scan(tmp_path: Path) -> None:
         save_figure(drawn, tmp_path / str(place))
 
 
-def test_a_large_table_becomes_one_picture_in_the_file(tmp_path: Path) -> None:
+def test_of_a_large_table_a_random_sample_is_drawn(tmp_path: Path) -> None:
     draw = np.random.default_rng(4)
     x = draw.uniform(0, 50, 20_000)
-    courses = pd.DataFrame({"patient": np.arange(20_000) // 4, "time": 0, "days": np.nan, "reference": x, "test": x})
+    courses = pd.DataFrame(
+        {"patient": np.arange(20_000) // 4, "time": 0, "days": np.nan, "reference": x, "test": x + 1}
+    )
     _, row = fake_scans(9)
-    figure = regression_figure(PlottedScans(courses, "many", "a", "b"), row)
+    scans = PlottedScans(courses, "many", "a", "b")
+    figure = bland_altman_figure(scans, row | {"n_scans": 20_000})
+    drawn = figure.axes[0].collections[0].get_offsets()
+    assert drawn.shape == (5000, 2)
+    assert np.isin(drawn[:, 0], (x + (x + 1)) / 2).all()
+    # Of a random sample of 5000, the mean is known to 14.4 / sqrt(5000).
+    assert drawn[:, 0].mean() == pytest.approx(25.5, abs=4 * 14.4 / np.sqrt(5000))
+    np.testing.assert_array_equal(bland_altman_figure(scans, row).axes[0].collections[0].get_offsets(), drawn)
+    assert any("20000 scans (5000 drawn)" in text for text in texts(figure))
+    captions = {d.kind: d.caption for d in comparison_figures(scans, row | {"n_scans": 20_000}, SETTINGS)}
+    for kind in ("regression", "bland-altman"):
+        assert "Drawn: a random sample of 5000 of the 20000 scans; all numbers are of all." in captions[kind]
     _, svg = save_figure(figure, tmp_path / "many")
-    assert svg.stat().st_size < 1_000_000
+    assert svg.stat().st_size < 2_000_000
 
 
 def test_saved_figures_are_deterministic_and_leave_no_global_state(tmp_path: Path) -> None:

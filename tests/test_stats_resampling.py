@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, norm
+from scipy.stats import bootstrap, kurtosis, norm
 from scipy.stats import t as student
 
 from drrval.errors import StudyError
 from drrval.stats import resampling
-from drrval.stats.resampling import MAX_UNITS, Floats, Patients, Statistic, bca_tails, expanded_tails, patient_bootstrap
+from drrval.stats.resampling import (
+    MAX_UNITS,
+    Floats,
+    Patients,
+    Statistic,
+    bca_tails,
+    effective_freedom,
+    expanded_tails,
+    patient_bootstrap,
+)
 
 # Efron & Tibshirani, An Introduction to the Bootstrap, 1993, Table 14.1: spatial test data, first column.
 SPATIAL = np.array(
@@ -32,9 +41,10 @@ def mean(values: Floats, patients: Patients) -> Statistic:
     return lambda weights: {"mean": (weights @ sums)[:, 1] / (weights @ sums)[:, 0]}
 
 
-def plain_level(level: float, n: int) -> float:
+def plain_level(level: float, statistic: Statistic, n: int) -> float:
     """The level that, once expanded for n patients, uses the normal quantiles of ``level``."""
-    return 1 - 2 * float(student.sf(norm.ppf((1 + level) / 2) / np.sqrt(n / (n - 1)), n - 1))
+    (left_out,) = statistic(1 - np.eye(n)).values()
+    return 1 - 2 * float(student.sf(norm.ppf((1 + level) / 2) / np.sqrt(n / (n - 1)), effective_freedom(left_out)))
 
 
 def test_published_bca_interval() -> None:
@@ -42,7 +52,7 @@ def test_published_bca_interval() -> None:
     # scatter is about 2 and 4.
     patients = Patients.independent(26)
     statistic = variance(SPATIAL, patients)
-    level = plain_level(0.9, 26)
+    level = plain_level(0.9, statistic, 26)
     found = patient_bootstrap(statistic, patients, n_resamples=20_000, level=level)["variance"]
     assert found.estimate == pytest.approx(171.5, abs=0.05)
     assert found.low == pytest.approx(115.8, abs=3)
@@ -52,8 +62,31 @@ def test_published_bca_interval() -> None:
 
 def test_tails_are_expanded_for_few_patients() -> None:
     # Hesterberg 2015: sqrt(n / (n - 1)) t; t of 8 degrees of freedom is 2.306.
-    assert expanded_tails(0.95, 9)[0] == pytest.approx(norm.cdf(-np.sqrt(9 / 8) * 2.306), rel=1e-3)
-    np.testing.assert_allclose(expanded_tails(0.95, 10**6), [0.025, 0.975], atol=1e-5)
+    assert expanded_tails(0.95, 9, 8)[0] == pytest.approx(norm.cdf(-np.sqrt(9 / 8) * 2.306), rel=1e-3)
+    np.testing.assert_allclose(expanded_tails(0.95, 10**6, 10**6 - 1), [0.025, 0.975], atol=1e-5)
+
+
+def test_effective_freedom_follows_the_kurtosis_of_the_influences() -> None:
+    generator = np.random.default_rng(8)
+    normal, heavy = generator.normal(size=200_000), generator.laplace(size=200_000)
+    # Satterthwaite for a mean: all of n - 1 for normal values, 2 / 5 of it for Laplace's kurtosis of 6.
+    assert effective_freedom(normal) == pytest.approx(199_999, rel=0.03)
+    assert effective_freedom(heavy) == pytest.approx(0.4 * 199_999, rel=0.05)
+    values = generator.exponential(size=30)
+    expected = 2 * 29 / (kurtosis(values, fisher=False) - 1)
+    # The mean without one patient is a line of that patient's value, and kurtosis is the same for any line.
+    assert effective_freedom((values.sum() - values) / 29) == pytest.approx(expected, rel=1e-9)
+    assert effective_freedom(np.array([0.0, 1.0, 0.0, 1.0])) == 3
+    assert effective_freedom(np.zeros(5)) == 4
+    assert effective_freedom(np.array([1.0, np.nan, 2.0])) == 2
+
+
+def test_one_patient_far_out_widens_the_interval() -> None:
+    values = np.append(np.random.default_rng(9).normal(size=29), 40.0)
+    patients = Patients.independent(30)
+    found = patient_bootstrap(mean(values, patients), patients)["mean"]
+    # One patient holds nearly all of the variance: about 2 degrees of freedom.
+    assert "most extreme resample" in found.note
 
 
 def test_acceleration_and_bias_of_the_published_example() -> None:
@@ -70,7 +103,7 @@ def test_acceleration_and_bias_of_the_published_example() -> None:
 def test_scipy_bca_for_one_scan_per_patient() -> None:
     values = np.random.default_rng(3).exponential(size=40)
     patients = Patients.independent(40)
-    level = plain_level(0.95, 40)
+    level = plain_level(0.95, mean(values, patients), 40)
     found = patient_bootstrap(mean(values, patients), patients, n_resamples=40_000, level=level)["mean"]
     peer = bootstrap((values,), np.mean, n_resamples=40_000, rng=np.random.default_rng(4)).confidence_interval
     assert found.low is not None
@@ -106,6 +139,7 @@ def test_row_order_and_chunks_do_not_change_the_draw(monkeypatch: pytest.MonkeyP
     first = interval(np.arange(60))
     assert interval(shuffled) == pytest.approx(first, rel=1e-12)
     monkeypatch.setattr(resampling, "_CHUNK_NUMBERS", 7 * 60)
+    monkeypatch.setattr(resampling, "_MIN_CHUNK", 1)
     assert interval(np.arange(60)) == pytest.approx(first, rel=1e-12)
 
 
@@ -139,11 +173,23 @@ def test_two_patients_have_an_estimate_and_no_interval() -> None:
     assert found.note == "No interval: it needs at least 3 patients, got 2."
 
 
-def test_a_statistic_that_no_patient_changes_has_a_percentile_interval() -> None:
+def test_equal_resamples_give_no_interval() -> None:
     patients = Patients.independent(8)
-    found = patient_bootstrap(mean(np.full(8, 2.5), patients), patients)["mean"]
-    assert (found.low, found.high, found.method) == (2.5, 2.5, "percentile")
-    assert found.note == "Percentile interval: no single patient changes the number."
+    found = patient_bootstrap(mean(np.full(8, 0.1), patients), patients)["mean"]
+    assert (found.low, found.high, found.method) == (None, None, "none")
+    assert found.note == "No interval: all resamples give the same number."
+
+
+def test_a_share_of_0_or_1_has_the_exact_interval_with_patients_as_trials() -> None:
+    # Rule of three, exactly: with 8 of 8, p^8 = 0.025 gives 0.6306.
+    patients = Patients.independent(8)
+    for value, ends in ((1.0, (0.6306, 1.0)), (0.0, (0.0, 0.3694))):
+        statistic = mean(np.full(8, value), patients)
+        found = patient_bootstrap(statistic, patients, shares={"mean": 8})["mean"]
+        assert (found.low, found.high) == (pytest.approx(ends[0], abs=5e-5), pytest.approx(ends[1], abs=5e-5))
+        assert (found.method, found.note) == ("exact by patient", "")
+    half = patient_bootstrap(mean(np.full(8, 0.5), patients), patients, shares={"mean": 8})["mean"]
+    assert half.low is None
 
 
 def test_undefined_resamples_are_counted() -> None:

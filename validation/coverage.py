@@ -19,7 +19,13 @@ from drrval.stats.passing_bablok_regression import passing_bablok
 from drrval.stats.regression import least_squares
 from drrval.stats.repeated_correlation import repeated_measures_correlation
 from drrval.stats.resampling import Patients
+from validation import trend_coverage
+from validation.markdown import table
 
+HEAD_OF_TRENDS = (
+    "Trends: courses of the power model (mean 20, patients' SD 10, course SD 6, slope 0.9, test's patient SD 3, error "
+    "SD 4 points)."
+)
 N_STUDIES, N_RESAMPLES = 1000, 2000
 # The analysis that forgets patients is tried on every fourth study only.
 NAIVE_EVERY = 4
@@ -74,7 +80,7 @@ METHODS: tuple[tuple[str, Method, tuple[str, ...], bool], ...] = (
     (
         "Limits of agreement",
         lambda s, n, k: limits_of_agreement(s, n_resamples=n, seed=k),
-        ("bias", "lower_limit", "upper_limit"),
+        ("bias", "lower_limit", "upper_limit", "sd"),
         True,
     ),
     ("Proportional bias", lambda s, n, k: proportional_bias(s, n_resamples=n, seed=k), ("slope",), True),
@@ -104,24 +110,28 @@ METHODS: tuple[tuple[str, Method, tuple[str, ...], bool], ...] = (
 
 def report(images: Path) -> str:
     """Measure the coverage of every interval; ``images`` is not used."""
+    return f"{main_table()}\n\n{HEAD_OF_TRENDS}\n\n{trend_coverage.report(LARGE, SMALL)}"
+
+
+def main_table() -> str:
+    """Coverage of the intervals of regression and agreement."""
     true = true_values(Design())
     columns = [covered(*design, true) for design in (LARGE, SMALL)]
-    lines = [
+    heads = ["method", "number", "true value"]
+    for n_patients, n_times in (LARGE, SMALL):
+        heads += [f"{n_patients} x {n_times}, patients", "scans"]
+    rows = []
+    for name, _, numbers, _ in METHODS:
+        for number in numbers:
+            cells = [column.get((name, number, naive)) for column in columns for naive in (False, True)]
+            shown = ["" if cell is None else f"{100 * cell:.1f}" for cell in cells]
+            rows.append([name, number, f"{true[name, number]:.3f}", *shown])
+    return (
         f"{N_STUDIES} simulated studies of each size, {N_RESAMPLES} resamples each; share of the 95 % intervals that "
         "hold the true value, in percent. Its own standard error is 0.7 points at 95 %. *Scans* takes each scan as a "
         f"patient of its own, as an analysis that forgets patients does (on {N_STUDIES // NAIVE_EVERY} of the studies; "
-        "standard error 2.5 points at 80 %).",
-        "",
-        f"| method | number | true value | {LARGE[0]} x {LARGE[1]}, patients | scans | "
-        f"{SMALL[0]} x {SMALL[1]}, patients | scans |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, _, numbers, _ in METHODS:
-        for number in numbers:
-            cells = [column.get((name, number, naive), "") for column in columns for naive in (False, True)]
-            shown = " | ".join(f"{100 * cell:.1f}" if cell != "" else "" for cell in cells)
-            lines.append(f"| {name} | {number} | {true[name, number]:.3f} | {shown} |")
-    return "\n".join(lines)
+        "standard error 2.5 points at 80 %).\n\n" + table(heads, rows)
+    )
 
 
 def true_values(design: Design) -> dict[tuple[str, str], float]:
@@ -148,6 +158,7 @@ def true_values(design: Design) -> dict[tuple[str, str], float]:
         ("Limits of agreement", "bias"): bias,
         ("Limits of agreement", "lower_limit"): bias - LIMIT_FACTOR * sd,
         ("Limits of agreement", "upper_limit"): bias + LIMIT_FACTOR * sd,
+        ("Limits of agreement", "sd"): sd,
         ("Proportional bias", "slope"): 2 * (var_y - var_x) / (var_x + var_y + 2 * cov),
         ("Lin's concordance", "concordance"): 2 * cov / (var_x + var_y + bias**2),
         ("Intraclass correlation", "icc_2_1"): 2 * cov / (var_x + var_y + bias**2),

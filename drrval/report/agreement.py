@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 from drrval.report.embed import inline_svg
 from drrval.report.figures import (
-    MAX_COURSE_PATIENTS,
+    MAX_POINTS,
     PlottedScans,
     bland_altman_figure,
     course_figure,
+    course_sample_text,
     forest_figure,
     four_quadrant_figure,
     regression_figure,
@@ -62,7 +63,8 @@ def comparison_figures(scans: PlottedScans, row: Mapping[str, Any], settings: Ma
     yield Drawing(
         "regression",
         regression_figure(scans, row),
-        f"Regression of {scans.test} on {scans.reference}: {basis}. {lines}. {intervals}.",
+        f"Regression of {scans.test} on {scans.reference}: {basis}. {lines}.{_sampled(row['n_scans'], 'scan')} "
+        f"{intervals}.",
     )
     if row["trends"]:
         yield Drawing("course", course_figure(scans, row), _course_caption(scans, row))
@@ -71,7 +73,8 @@ def comparison_figures(scans: PlottedScans, row: Mapping[str, Any], settings: Ma
         bland_altman_figure(scans, row),
         f"Difference ({scans.test} minus {scans.reference}) against the mean of the two: {basis}. Solid: bias; dashed: "
         "95 % limits of agreement for repeated measures (Bland & Altman 2007); bands: their intervals; dotted: least "
-        f"squares line of the difference on the mean. {intervals}.",
+        f"squares line of the difference on the mean.{_sampled(row['n_scans'], 'scan')} {intervals}; those of the "
+        "limits are widened to Zou's (2013) where these reach farther.",
     )
     if row["n_intervals"]:
         zone = _zone(settings)
@@ -80,7 +83,7 @@ def comparison_figures(scans: PlottedScans, row: Mapping[str, Any], settings: Ma
             "four-quadrant",
             four_quadrant_figure(scans, row, zone),
             f"Changes between successive scans: {count(row['n_intervals'], 'interval')}. Shaded: both changes have the "
-            f"same sign{left_out}. {intervals}.",
+            f"same sign{left_out}.{_sampled(row['n_intervals'], 'interval')} {intervals}.",
         )
     yield Drawing(
         "forest",
@@ -146,12 +149,16 @@ def _cell(row: Mapping[str, Any], line: Headline) -> str:
 
 
 def _course_caption(scans: PlottedScans, row: Mapping[str, Any]) -> str:
-    shown = min(row["n_patients"], MAX_COURSE_PATIENTS)
-    first = f"the first {shown} of " if shown < row["n_patients"] else ""
     return (
-        f"Courses of {scans.reference} and {scans.test} of {first}{count(row['n_patients'], 'patient')}; each panel "
-        f"has its own scale. Under each interval ({row['n_intervals']} in all): 1 if both change in the same "
-        "direction, 0 if not."
+        f"Courses of {scans.reference} and {scans.test}: {count(row['n_patients'], 'patient')}"
+        f"{course_sample_text(scans.courses)}. Each panel has its own scale. Under each interval "
+        f"({row['n_intervals']} in all): 1 if both change in the same direction, 0 if not."
+    )
+
+
+def _sampled(n: int, noun: str) -> str:
+    return (
+        f" Drawn: a random sample of {MAX_POINTS} of the {n} {noun}s; all numbers are of all." if n > MAX_POINTS else ""
     )
 
 

@@ -89,13 +89,28 @@ def _design(study: dict[str, Any], cite: _Citations) -> str:
         "was rendered as a digitally reconstructed radiograph (DRR), the DRR was scored, and the score was compared "
         f"with the disease measured in the same CT. Views: {plain(study['views'])}."
     )
-    if simulated := study["cohort"]["simulate"]:
+    cohort = study["cohort"]
+    if simulated := cohort["simulate"]:
         text += (
             f" The CTs were generated: {count(simulated['patients'], 'procedural thorax phantom')} with a pneumonia "
-            f"that grows and resolves, {count(simulated['timepoints'], 'scan')} each, "
-            f"{plain(simulated['spacing_mm'])} mm voxels, seed {simulated['seed']}."
+            f"that grows and resolves, {_scans(simulated['timepoints'])} each, "
+            f"{_voxels(simulated['spacing_mm'])} mm voxels, seed {simulated['seed']}."
+        )
+    elif inserted := cohort["insert"]:
+        text += (
+            " Each CT served as the chest of a virtual patient: a pneumonia of known extent that grows and resolves "
+            f"was put into it, {_scans(inserted['timepoints'])} each, seed {inserted['seed']}."
         )
     return text
+
+
+def _scans(timepoints: dict[str, int]) -> str:
+    low, high = timepoints["min"], timepoints["max"]
+    return count(low, "scan") if low == high else f"{low} to {count(high, 'scan')}"
+
+
+def _voxels(spacing_mm: list[float]) -> str:
+    return " x ".join(plain(side) for side in (spacing_mm[:1] if len(set(spacing_mm)) == 1 else spacing_mm))
 
 
 def _geometry(study: dict[str, Any]) -> str:

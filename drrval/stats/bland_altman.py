@@ -6,75 +6,36 @@ a difference is that between patients plus that within patients, from a one-way 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Unpack
 
 import numpy as np
 
+from drrval.stats.clustered import CLUSTERED, clustered_test
 from drrval.stats.paired import CONSTANT, MIN_SCANS, Analysis, PairedScans
-from drrval.stats.regression import clustered_test
-from drrval.stats.resampling import Floats, Patients, Resampling, patient_bootstrap
+from drrval.stats.resampling import Floats, Interval, Resampling, patient_bootstrap
+from drrval.stats.variance_components import Ends, VarianceComponents
 
 LIMITS = (
     "Limits of agreement of repeated measures whose true value varies (Bland & Altman 2007): mean difference (y - x) "
     "over all scans, plus and minus 1.96 times the root of the variances between and within patients of a one-way "
-    "analysis of variance."
+    "analysis of variance. Each end of the intervals of sd and limits is the farther out of the patient bootstrap's, "
+    "which needs many patients, and of Zou's (2013), which needs normal differences."
 )
 PROPORTIONAL = (
     "Least squares line of the difference (y - x) on the mean of the two (Bland & Altman 1999, section 3.2). p_value "
-    "is cluster-robust (CR1), Student's t with one degree of freedom fewer than patients."
+    f"has {CLUSTERED}."
 )
 # 97.5 % point of the normal distribution as Bland and Altman print it.
 LIMIT_FACTOR = 1.96
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean and variance components of a quantity of each scan, ``[resample]``, in its unit and unit squared.
-
-    With one scan per patient the components cannot be told apart: all is ``between`` and ``within`` is NaN.
-    """
-
-    mean: Floats
-    between: Floats
-    within: Floats
-
-    @property
-    def total(self) -> Floats:
-        """Variance of one scan of a patient drawn at random."""
-        return self.between + np.where(np.isnan(self.within), 0.0, self.within)
-
-
-class VarianceComponents:
-    """One-way random-effects analysis of variance of a quantity, patients being the groups."""
-
-    def __init__(self, values: Floats, patients: Patients) -> None:
-        """Add up ``values [scan]`` per patient."""
-        self.centre = float(values.mean())
-        self.rounding = CONSTANT**2 * float(np.mean(values**2))
-        centred = values - self.centre
-        n = patients.sums(np.ones_like(values))
-        total, squares = patients.sums(centred), patients.sums(centred**2)
-        self.sums = patients.unit_sums(np.stack([np.ones_like(n), n, n * n, total, total**2 / n, squares], axis=1))
-
-    def __call__(self, weights: Floats) -> Spread:
-        """Spread of every resample of ``weights [resample, unit]``; ``between`` is NaN where one patient is left.
-
-        A variance between patients that comes out negative is set to 0.
-        """
-        patients, n, n_squares, total, between, squares = (weights @ self.sums).T
-        within_squares = np.maximum(squares - between, 0.0)
-        between_squares = np.maximum(between - total**2 / n, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            within = np.where(n > patients, within_squares / (n - patients), np.nan)
-            excess = between_squares / (patients - 1) - np.where(n > patients, within, 0.0)
-            component = np.maximum(excess, 0.0) / ((n - n_squares / n) / (patients - 1))
-        component = np.where(component <= self.rounding, 0.0, component)
-        return Spread(self.centre + total / n, component, np.where(within <= self.rounding, 0.0, within))
-
-
 def limits_of_agreement(scans: PairedScans, **resampling: Unpack[Resampling]) -> Analysis:
-    """Bias and 95 % limits of agreement of test minus reference, with patient-bootstrap intervals.
+    """Bias and 95 % limits of agreement of test minus reference, with their intervals.
+
+    Those of ``sd`` and of the limits are the wider of the patient bootstrap's and Zou's, end by end: few patients do
+    not show how much patients differ, so that the bootstrap alone is too narrow; Zou's alone is too narrow where
+    differences are skewed. ``python -m validation coverage`` measures what they hold.
 
     Returns:
         ``bias, lower_limit, upper_limit, sd, sd_between, sd_within``, in the unit of the measurements. From one
@@ -95,6 +56,9 @@ def limits_of_agreement(scans: PairedScans, **resampling: Unpack[Resampling]) ->
         }
 
     numbers = patient_bootstrap(limits, scans.patients, **resampling)
+    if numbers["sd"].low is not None:
+        for name, ends in components.mover_ends(LIMIT_FACTOR, numbers["sd"].level).items():
+            numbers[name] = _farther_out(numbers[name], ends)
     return Analysis("limits_of_agreement", LIMITS, numbers, _limits_note(scans, numbers["sd_between"].estimate))
 
 
@@ -124,6 +88,13 @@ def proportional_bias(scans: PairedScans, **resampling: Unpack[Resampling]) -> A
     numbers = patient_bootstrap(line, scans.patients, **resampling)
     numbers["p_value"] = clustered_test(pairs, mean[:, None], pairs.y)[1]
     return Analysis("proportional_bias", PROPORTIONAL, numbers)
+
+
+def _farther_out(number: Interval, ends: Ends) -> Interval:
+    if number.low is None or number.high is None:
+        return number
+    low, high = min(number.low, ends[0]), max(number.high, ends[1])
+    return replace(number, low=low, high=high, method=f"wider of {number.method} and mover")
 
 
 def _limits_note(scans: PairedScans, sd_between: float | None) -> str:

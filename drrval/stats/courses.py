@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -11,6 +13,10 @@ from drrval.stats.pairs import natural_key
 
 SECONDS_PER_DAY = 86400.0
 COURSE_COLUMNS = ["patient", "time", "days", "reference", "test"]
+_DATE_LIKE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ].*)?")
+# 1 January 1900 to 31 December 2100 as DICOM writes dates.
+_DATE_NUMBERS = (19000101, 21001231)
+_WRITE_DATES = "Write every date as 2020-03-05, or give days as numbers, or labels that are no dates."
 CHANGE_COLUMNS = [
     "patient", "from_time", "to_time", "days", "reference_previous", "reference_change", "test_previous", "test_change"
 ]  # fmt: skip
@@ -22,15 +28,16 @@ def make_courses(table: pd.DataFrame, *, patient: str, time: str, reference: str
     Args:
         table: one row per scan.
         patient, time, reference, test: names of its columns. ``time`` holds numbers (taken as days), or dates
-            (``2020-03-05`` or datetimes), or labels (``ses2`` before ``ses10``; then there are no days).
+            (ISO: ``2020-03-05``, ``2020-03-05T14:30``, or datetimes), or labels (``ses2`` before ``ses10``; then there
+            are no days).
 
     Returns:
-        Columns ``patient`` (str), ``time`` (as given), ``days`` (float, days since the patient's first scan; NaN
+        Columns ``patient`` (text, as a category), ``time`` (as given), ``days`` (float, since the first scan; NaN
         without dates), ``reference`` and ``test`` (float); patients in natural order, scans in time order.
 
     Raises:
-        StudyError: a column or a value is missing, a value is not a finite number, or a patient has two scans at
-            one time.
+        StudyError: a column or a value is missing, a value is not a finite number, dates are not all ISO dates, or a
+            patient has two scans at one time.
     """
     missing = [name for name in (patient, time, reference, test) if name not in table.columns]
     if missing:
@@ -39,12 +46,15 @@ def make_courses(table: pd.DataFrame, *, patient: str, time: str, reference: str
         )
     if table[[patient, time]].isna().to_numpy().any():
         raise StudyError(f"A {patient} or {time} is missing. Name the patient and the time of every scan.")
-    courses = pd.DataFrame({"patient": table[patient].astype(str), "time": table[time]}).reset_index(drop=True)
+    # A category is grouped by its codes, which is many times faster than by text.
+    labels = table[patient].astype(str).astype("category")
+    labels = labels.cat.reorder_categories(sorted(labels.cat.categories, key=natural_key))
+    courses = pd.DataFrame({"patient": labels, "time": table[time]}).reset_index(drop=True)
     for name, column in (("reference", reference), ("test", test)):
         courses[name] = _finite(table[column], column)
     days = _days(courses["time"])
     courses["_order"] = _label_rank(courses["time"].astype(str)) if days is None else days
-    courses["_patient"] = _label_rank(courses["patient"])
+    courses["_patient"] = courses["patient"].cat.codes
     courses = courses.sort_values(["_patient", "_order"], kind="stable", ignore_index=True)
     twice = courses[courses.duplicated(["_patient", "_order"])]
     if not twice.empty:
@@ -88,7 +98,7 @@ def change_table(courses: pd.DataFrame) -> pd.DataFrame:
         One row per interval: :data:`CHANGE_COLUMNS`; ``days`` is the length of the interval (NaN without dates), a
         change is current minus previous value.
     """
-    grouped = courses.groupby("patient", sort=False)[["time", "days", "reference", "test"]]
+    grouped = courses.groupby("patient", sort=False, observed=True)[["time", "days", "reference", "test"]]
     previous = grouped.shift()
     inside = courses.duplicated("patient")
     table = pd.DataFrame(
@@ -121,12 +131,25 @@ def _finite(column: pd.Series, name: str) -> pd.Series:
 
 
 def _days(times: pd.Series) -> pd.Series | None:
-    """Days on one scale for all scans, or None where times are labels."""
+    """Days on one scale for all scans, or None where times are labels.
+
+    Raises:
+        StudyError: a number is not finite, or times look like dates but are not written as ISO dates: sorted as labels
+            or counted as days they would come in a wrong order or at wrong distances.
+    """
     if pd.api.types.is_numeric_dtype(times):
-        return _finite(times, "The time")
+        numbers = _finite(times, "The time")
+        if numbers.between(*_DATE_NUMBERS).all():
+            raise StudyError(f"Time {times.iloc[0]} is a date rather than a number of days. {_WRITE_DATES}")
+        return numbers
     try:
-        stamps = pd.to_datetime(times, format=None if pd.api.types.is_datetime64_any_dtype(times) else "%Y-%m-%d")
+        stamps = pd.to_datetime(times, format=None if pd.api.types.is_datetime64_any_dtype(times) else "ISO8601")
     except (ValueError, TypeError):
+        dates = [label for label in times.unique() if _DATE_LIKE.fullmatch(str(label))]
+        if dates:
+            raise StudyError(
+                f"Time {dates[0]} looks like a date, but not all times are ISO dates. {_WRITE_DATES}"
+            ) from None
         return None
     return (stamps - stamps.min()).dt.total_seconds() / SECONDS_PER_DAY
 

@@ -11,9 +11,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from drrval.errors import StudyError
-from drrval.stats.bland_altman import VarianceComponents
 from drrval.stats.paired import Analysis, PairedScans
 from drrval.stats.resampling import Floats, Resampling, patient_bootstrap
+from drrval.stats.variance_components import VarianceComponents
 
 # Halvings of the bracket: to 1e-12 of its width.
 _HALVINGS = 40

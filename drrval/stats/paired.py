@@ -16,6 +16,8 @@ from drrval.stats.resampling import Floats, Interval, Patients
 MIN_SCANS = 3
 # A column whose whole range is below this part of its largest value is constant but for rounding.
 CONSTANT = 1e-9
+# Fourth powers and products of such numbers stay within double precision's range.
+LARGEST = 1e70
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class PairedScans:
             names: what x and y are.
 
         Raises:
-            StudyError: the columns differ in length, are empty, or hold a missing or infinite value.
+            StudyError: the columns differ in length, are empty, hold a missing or infinite value, or are so large or
+                small that their squares leave the range of numbers.
         """
         columns = [np.asarray(column, dtype=np.float64) for column in (x, y)]
         codes = Patients.of(patients)
@@ -74,6 +77,12 @@ class PairedScans:
                 raise StudyError(
                     f"The {name} of row {int(np.argmax(bad))} is {column[bad][0]}, and {int(bad.sum())} of "
                     f"{bad.size} are not finite. Leave those scans out first."
+                )
+            largest = float(np.abs(column).max())
+            if largest > 0 and not 1 / LARGEST <= largest <= LARGEST:
+                raise StudyError(
+                    f"The {name} are as large as {largest:g}: squares of such numbers cannot be computed with. Give "
+                    f"them in a unit in which the largest lies between {1 / LARGEST:g} and {LARGEST:g}."
                 )
         return cls(columns[0], columns[1], codes, names)
 

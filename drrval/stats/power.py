@@ -10,7 +10,7 @@ import pandas as pd
 from drrval.errors import StudyError
 from drrval.stats.course_model import CourseModel
 from drrval.stats.resampling import MIN_PATIENTS, Floats, Patients, patient_bootstrap
-from drrval.stats.sums import ratio, spread_ends
+from drrval.stats.sums import ratio
 
 # Studies that share one draw: the draw costs most of the time, its own error should not be that of all studies.
 _BATCH = 50
@@ -113,12 +113,12 @@ def _intervals(x: Floats, y: Floats, n_resamples: int, level: float, seed: int) 
         }
 
     groups = Patients.of(np.repeat(np.arange(n_patients), n_times))
-    found = patient_bootstrap(statistic, groups, n_resamples=n_resamples, level=level, seed=seed)
+    shares = {f"trend_accuracy {study}": n_patients for study in range(n_studies)}
+    found = patient_bootstrap(statistic, groups, shares=shares, n_resamples=n_resamples, level=level, seed=seed)
     ends = {}
     for name in STATISTICS:
-        n_trials = n_patients if name == "trend_accuracy" else None
-        mended = [spread_ends(found[f"{name} {study}"], n_trials) for study in range(n_studies)]
-        ends[name] = np.array([[number.low, number.high] for number in mended], dtype=float)
+        numbers = [found[f"{name} {study}"] for study in range(n_studies)]
+        ends[name] = np.array([[number.low, number.high] for number in numbers], dtype=float)
     return ends
 
 

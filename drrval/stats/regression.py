@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -11,21 +11,18 @@ import statsmodels.api as sm
 from scipy.stats import pearsonr
 
 from drrval.errors import StudyError
+from drrval.stats.clustered import CLUSTERED, clustered_test
 from drrval.stats.paired import CONSTANT, MIN_SCANS, Analysis, PairedScans
-from drrval.stats.resampling import MIN_PATIENTS, Floats, Interval, Resampling, patient_bootstrap
+from drrval.stats.resampling import Floats, Resampling, patient_bootstrap
 
 LEAST_SQUARES = (
     "Ordinary least squares line of y on x and Pearson's r over all scans (Amer et al. 2021, Fig. 12). p_value takes "
-    "all scans as independent, as the paper does; p_value_clustered is that of the slope with a cluster-robust (CR1) "
-    "variance and Student's t with one degree of freedom fewer than patients (Cameron & Miller 2015)."
+    f"all scans as independent, as the paper does; p_value_clustered is that of the slope with {CLUSTERED}."
 )
 LINEARITY = (
-    "Least squares parabola of y on x; quadratic is its x^2 term with a cluster-robust (CR1) interval over patients "
-    "and p_value that of quadratic = 0, Student's t with one degree of freedom fewer than patients "
-    "(Cameron & Miller 2015)."
+    "Least squares parabola of y on x; quadratic is its x^2 term and p_value that of quadratic = 0, both with "
+    f"{CLUSTERED}."
 )
-# A variance below this part of the squared coefficient is rounding.
-_NO_VARIANCE = 1e-24
 
 
 @dataclass(frozen=True)
@@ -124,41 +121,3 @@ def linearity(scans: PairedScans, level: float = 0.95) -> Analysis:
     standard = centred / scale
     quadratic, p_value = clustered_test(scans, np.stack([standard**2, standard], axis=1), scans.y, level, scale**2)
     return Analysis("linearity", LINEARITY, {"quadratic": quadratic, "p_value": p_value})
-
-
-def clustered_test(
-    scans: PairedScans, columns: Floats, response: Floats, level: float = 0.95, unit: float = 1.0
-) -> tuple[Interval, Interval]:
-    """Coefficient of the first column of a least squares fit, and p of its being 0, clustered by patient.
-
-    Cluster-robust variance with the CR1 correction and Student's t with (patients - 1) degrees of freedom
-    (Cameron & Miller, J. Hum. Resour. 2015;50:317-372, doi 10.3368/jhr.50.2.317), by statsmodels. With few
-    patients such a p-value is somewhat too small.
-
-    Args:
-        scans: whose patients the clusters are.
-        columns: ``[scan, k]``, without the constant.
-        response: ``[scan]``.
-        level: of the interval.
-        unit: what the coefficient and its interval are divided by.
-    """
-    n_patients, n_coefficients = scans.patients.n_patients, columns.shape[1] + 1
-    if n_patients < MIN_PATIENTS or scans.n_scans <= n_coefficients:
-        note = (
-            f"No clustered test: it needs at least {MIN_PATIENTS} patients and {n_coefficients + 1} scans, "
-            f"got {n_patients} and {scans.n_scans}."
-        )
-        return scans.plain(None, note), scans.plain(None, note)
-    fit: Any = sm.OLS(response, np.column_stack([columns, np.ones(scans.n_scans)])).fit(
-        cov_type="cluster", cov_kwds={"groups": scans.patients.codes}, use_t=True
-    )
-    unexplained = fit.ssr > CONSTANT**2 * float(response @ response)
-    if not unexplained or not (np.diag(fit.cov_params()) > _NO_VARIANCE * fit.params**2).all():
-        note = "No clustered test: the fit leaves no residuals that differ between patients."
-        return scans.plain(float(fit.params[0]) / unit, note), scans.plain(None, note)
-    low, high = fit.conf_int(alpha=1 - level)[0] / unit
-    few = "With fewer than 20 patients a cluster-robust p-value can be too small." if n_patients < 20 else ""
-    coefficient = Interval(
-        float(fit.params[0]) / unit, float(low), float(high), level, "cluster-robust t", n_patients, scans.n_scans
-    )
-    return coefficient, scans.plain(float(fit.pvalues[0]), few)

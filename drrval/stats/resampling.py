@@ -13,14 +13,14 @@ A patient drawn twice counts as two patients. Weights of one are the study itsel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import beta, norm
 from scipy.stats import t as student
 
 from drrval.errors import StudyError
@@ -40,8 +40,10 @@ class Resampling(TypedDict, total=False):
 
 MAX_UNITS = 1000
 MIN_PATIENTS = 3
-# Weights per scan of one chunk of resamples: 10 million numbers are 80 MB.
+# Weights per scan of one chunk of resamples: 10 million numbers are 80 MB. Statistics of very large tables are
+# functions of sums, so that a chunk need not get smaller than this many resamples.
 _CHUNK_NUMBERS = 10_000_000
+_MIN_CHUNK = 200
 # Of the resamples, at least this part must give a number.
 _MIN_DEFINED = 0.5
 # Differences below this part of the number are rounding.
@@ -141,19 +143,29 @@ class Patients:
 
 
 def patient_bootstrap(
-    statistic: Statistic, patients: Patients, *, n_resamples: int = 2000, level: float = 0.95, seed: int = 0
+    statistic: Statistic,
+    patients: Patients,
+    *,
+    shares: Mapping[str, int] | None = None,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> dict[str, Interval]:
     """Estimate the numbers of a statistic with bias-corrected and accelerated (BCa) intervals.
 
     Units are drawn with replacement, as many as there are; the acceleration comes from the jackknife over units
     (Efron, J. Am. Stat. Assoc. 1987;82:171-185, doi 10.1080/01621459.1987.10478410), and the tails are expanded for
-    few patients (:func:`expanded_tails`). Where BCa is not defined the interval is the expanded percentile interval,
-    and its note says so. The same seed draws the same units for every
+    few patients (:func:`expanded_tails`, :func:`effective_freedom`). Where BCa is not defined the interval is the
+    expanded percentile interval, and its note says so. Resamples that all give the same number say nothing about its
+    uncertainty: a share of 0 or 1 then gets the exact binomial interval (Clopper & Pearson, Biometrika
+    1934;26:404-413, doi 10.1093/biomet/26.4.404) with its patients as the trials, which is exact where all rows of a
+    patient agree and else too wide; any other number gets none. The same seed draws the same units for every
     statistic of a study.
 
     Args:
         statistic: see :data:`Statistic`.
         patients: of the scans that the statistic was built on.
+        shares: for each number that is a share, how many patients have scans that it is a share of.
         n_resamples: number of resamples.
         level: confidence level, between 0 and 1.
         seed: of the draw.
@@ -170,7 +182,7 @@ def patient_bootstrap(
             f"An interval needs a level between 0 and 1 and at least 1 resample, got {level} and {n_resamples}. "
             "0.95 and 2000 are usual."
         )
-    chunk = max(1, _CHUNK_NUMBERS // max(patients.n_scans, patients.n_units, 1))
+    chunk = max(_MIN_CHUNK, _CHUNK_NUMBERS // max(patients.n_scans, patients.n_units, 1))
     plain = Interval(None, level=level, n_patients=patients.n_patients, n_scans=patients.n_scans)
     if patients.n_units == 0:
         raise StudyError("An interval needs at least one scan, got none. Check how the scans were chosen.")
@@ -180,8 +192,9 @@ def patient_bootstrap(
         return {name: replace(plain, estimate=_number(value), note=note) for name, value in estimates.items()}
     draws = _evaluate(statistic, _drawn(patients.n_units, n_resamples, seed, chunk))
     left_out = _evaluate(statistic, _left_out(patients.n_units, chunk))
+    of_share = shares or {}
     return {
-        name: _interval(replace(plain, estimate=_number(estimate)), draws[name], left_out[name])
+        name: _interval(replace(plain, estimate=_number(estimate)), draws[name], left_out[name], of_share.get(name, 0))
         for name, estimate in estimates.items()
     }
 
@@ -209,8 +222,11 @@ def _evaluate(statistic: Statistic, chunks: Iterator[Floats]) -> dict[str, Float
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _interval(plain: Interval, draws: Floats, left_out: Floats) -> Interval:
-    """The estimate of ``plain`` with the ends that its resamples ``[resample]`` and jackknife ``[unit]`` give."""
+def _interval(plain: Interval, draws: Floats, left_out: Floats, share_of: int) -> Interval:
+    """The estimate of ``plain`` with the ends that its resamples ``[resample]`` and jackknife ``[unit]`` give.
+
+    ``share_of`` is the number of patients that a share rests on, 0 for any other number.
+    """
     defined = draws[np.isfinite(draws)]
     n_failed = draws.size - defined.size
     plain = replace(plain, n_resamples=draws.size, n_failed=n_failed)
@@ -218,8 +234,11 @@ def _interval(plain: Interval, draws: Floats, left_out: Floats) -> Interval:
         return replace(plain, note="Not defined for these scans.")
     if defined.size < _MIN_DEFINED * draws.size:
         return replace(plain, note=f"No interval: {n_failed} of {draws.size} resamples give no number.")
+    if np.ptp(defined) <= _ROUNDING * abs(plain.estimate):
+        return _interval_of_equals(plain, share_of)
     notes = [f"{n_failed} of {draws.size} resamples give no number and are left out."] if n_failed else []
-    tails, reason = bca_tails(plain.estimate, defined, left_out, expanded_tails(plain.level, left_out.size))
+    freedom = effective_freedom(left_out)
+    tails, reason = bca_tails(plain.estimate, defined, left_out, expanded_tails(plain.level, left_out.size, freedom))
     if reason:
         notes.append(f"Percentile interval: {reason}.")
     elif min(tails[0], 1 - tails[1]) * defined.size < 1:
@@ -228,14 +247,47 @@ def _interval(plain: Interval, draws: Floats, left_out: Floats) -> Interval:
     return replace(plain, low=low, high=high, method="percentile" if reason else "bca", note=" ".join(notes))
 
 
-def expanded_tails(level: float, n_units: int) -> Floats:
+def _interval_of_equals(plain: Interval, share_of: int) -> Interval:
+    """What can be said when all resamples give one number; see :func:`patient_bootstrap`."""
+    if share_of == 0 or plain.estimate not in (0.0, 1.0):
+        return replace(plain, note="No interval: all resamples give the same number.")
+    inner = float(beta.ppf((1 + plain.level) / 2, 1, share_of))
+    low, high = (0.0, inner) if plain.estimate == 0 else (1 - inner, 1.0)
+    return replace(plain, low=low, high=high, method="exact by patient")
+
+
+def expanded_tails(level: float, n_units: int, freedom: float) -> Floats:
     """Tail probabilities that make up for a bootstrap of few units being too narrow.
 
-    The normal quantile z is replaced by ``sqrt(n / (n - 1)) * t`` with n - 1 degrees of freedom (Hesterberg, Am.
-    Stat. 2015;69:371-386, doi 10.1080/00031305.2015.1089789, section 5.3): for n = 9 and 95 %, 0.7 % instead of 2.5 %.
+    The normal quantile z is replaced by ``sqrt(n / (n - 1)) * t`` (Hesterberg, Am. Stat. 2015;69:371-386, doi
+    10.1080/00031305.2015.1089789, section 5.3): for 9 units, 8 degrees of freedom and 95 %, 0.7 % instead of 2.5 %.
+
+    Args:
+        level: confidence level, between 0 and 1.
+        n_units: number of units n.
+        freedom: degrees of freedom of t; see :func:`effective_freedom`.
     """
-    lower = norm.cdf(np.sqrt(n_units / (n_units - 1)) * student.ppf((1 - level) / 2, n_units - 1))
+    lower = norm.cdf(np.sqrt(n_units / (n_units - 1)) * student.ppf((1 - level) / 2, freedom))
     return np.array([lower, 1 - lower])
+
+
+def effective_freedom(left_out: Floats) -> float:
+    """Degrees of freedom with which the units tell the variance of a number: n - 1, or fewer where few units carry it.
+
+    The variance of a number is the sum of its n squared influences. Satterthwaite's approximation of such a sum has
+    ``2 (n - 1) / (kurtosis - 1)`` degrees of freedom, with the kurtosis of the influences: n - 1 if they are normal
+    (kurtosis 3), fewer if a few units far out move the number most (Lipsitz, Ibrahim & Parzen, Statistician
+    1999;48:495-506). It is not taken as more than n - 1.
+
+    Args:
+        left_out: numbers of the jackknife, ``[unit]``; if one is not defined, n - 1 is returned.
+    """
+    squares = (left_out.mean() - left_out) ** 2
+    total = float(squares.sum())
+    if not np.isfinite(total) or total == 0:
+        return left_out.size - 1.0
+    kurtosis = left_out.size * float(np.sum((squares / total) ** 2))
+    return 2 * (left_out.size - 1) / max(kurtosis - 1, 2.0)
 
 
 def bca_tails(estimate: float, draws: Floats, left_out: Floats, tails: Floats) -> tuple[Floats, str]:

@@ -14,7 +14,7 @@ from scipy.stats import norm, rankdata
 from drrval.errors import StudyError
 from drrval.stats.paired import Analysis
 from drrval.stats.resampling import Floats, Interval, Patients, Resampling, patient_bootstrap
-from drrval.stats.sums import bootstrap_sums, ratio, spread_ends
+from drrval.stats.sums import bootstrap_sums, ratio
 
 # Beyond this many scans the cluster bootstrap is left out: Obuchowski's interval is as good there.
 MAX_BOOTSTRAP_SCANS = 20_000
@@ -256,7 +256,7 @@ def _bootstrap(scans: ScoredScans, plain: Interval, **resampling: Unpack[Resampl
         won = np.einsum("rs,rs->r", diseased, below)
         return {"auc": np.divide(won, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)}
 
-    return spread_ends(patient_bootstrap(area, scans.patients, **resampling)["auc"])
+    return patient_bootstrap(area, scans.patients, **resampling)["auc"]
 
 
 def _rates(cells: Floats) -> dict[str, Floats]:

@@ -27,10 +27,10 @@ def patient_slopes(courses: pd.DataFrame) -> pd.DataFrame:
         One row per patient whose scans all have a date and lie on at least two different days: :data:`SLOPE_COLUMNS`;
         ``days`` from first to last scan, slopes in points per day.
     """
-    known = courses["days"].notna().groupby(courses["patient"]).transform("all")
+    known = courses["days"].notna().groupby(courses["patient"], observed=True).transform("all")
     dated = courses[known.astype(bool)]
     columns = ["days", "reference", "test"]
-    by_patient = dated.groupby("patient", sort=False)
+    by_patient = dated.groupby("patient", sort=False, observed=True)
     centred = dated[columns] - by_patient[columns].transform("mean")
     products = pd.DataFrame(
         {
@@ -41,7 +41,7 @@ def patient_slopes(courses: pd.DataFrame) -> pd.DataFrame:
             "test": centred["days"] * centred["test"],
         }
     )
-    table = products.groupby("patient", sort=False).sum().reset_index()
+    table = products.groupby("patient", sort=False, observed=True).sum().reset_index()
     table["days"] = (by_patient["days"].max() - by_patient["days"].min()).to_numpy()
     table = table[table["days"] > 0]
     for side in ("reference", "test"):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from drrval.errors import StudyError
 from drrval.geometry import presets
@@ -20,12 +18,12 @@ from drrval.stats import agreement_document, agreement_table, evaluate
 from drrval.stats.acceptance import all_met
 from drrval.study.cohort import PlannedScan, plan_cohort
 from drrval.study.config import Study, load_study
-from drrval.study.executor import run_all
 from drrval.study.fingerprint import input_sha256, scan_key, study_sha256
 from drrval.study.measurements import DICTIONARY, to_table, to_tsv
 from drrval.study.provenance import claim_folder, finished_plan, start_log, write_run, write_scans, write_study
-from drrval.study.records import Record, empty_record, finished_record, latest_record, write_failure
+from drrval.study.records import Record, finished_record, latest_record
 from drrval.study.scan import run_scan
+from drrval.study.scan_loop import log_failures, make_importable, work_through
 from drrval.study.scorers import load_ct_scorer, load_cxr_scorer
 from drrval.study.store import clear_unfinished, write_json, write_text
 
@@ -73,9 +71,7 @@ def run_study(
             f"{study_file} states no acceptance criteria, so there is nothing to enforce. Add some, such as "
             "acceptance: [{number: pearson_r, at_least: 0.7}], or leave out --enforce."
         )
-    here = str(study_file.resolve().parent)
-    if here not in sys.path:  # so that a scorer's module may lie beside the study file
-        sys.path.append(here)
+    make_importable(study_file)
     folder = out or Path(study.output.folder or Path("out") / study.name)
     scans = finished_plan(study, folder) if reports_only else plan_cohort(study.cohort, data_root or study_file.parent)
     if not reports_only:
@@ -95,7 +91,8 @@ def run_study(
         else:
             clear_unfinished(folder / "work")
             write_run(study, folder, command)
-            records = _score_all(study, scans, folder, jobs, progress)
+            work = partial(run_scan, study=study, out=folder)
+            records = work_through(work, scans, study, folder, jobs, progress)
             write_scans(records, folder)
         return _finish(study, scans, records, folder, enforce)
     finally:
@@ -142,25 +139,6 @@ def _warn_of_presets(study: Study) -> None:
             log.warning("%s, preset %s: %s", view, study.preset(view), warning)
 
 
-def _score_all(study: Study, scans: list[PlannedScan], folder: Path, jobs: int, progress: bool | None) -> list[Record]:
-    work = partial(run_scan, study=study, out=folder)
-    death = partial(_died, study=study, out=folder)
-    records: dict[str, Record] = {}
-    shown = sys.stderr.isatty() if progress is None else progress
-    with tqdm(total=len(scans), unit="scan", disable=not shown) as bar:
-        for scan, (record, state) in run_all(work, scans, jobs, death):
-            records[scan.scan_id] = record
-            log.info("%s %s (key %s)", scan.scan_id, state, record["key"][:12])
-            bar.set_postfix_str(f"{scan.scan_id} {state}")
-            bar.update()
-    return [records[scan.scan_id] for scan in scans]
-
-
-def _died(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
-    message = "The worker process was killed, most likely for want of memory. Run again with a smaller --jobs."
-    return write_failure(empty_record(scan), scan, study, out, message, message), "failed"
-
-
 def _kept_record(scan: PlannedScan, folder: Path) -> Record:
     record = latest_record(scan, folder)
     if record is None:
@@ -171,9 +149,7 @@ def _kept_record(scan: PlannedScan, folder: Path) -> Record:
 def _finish(study: Study, scans: list[PlannedScan], records: list[Record], folder: Path, enforce: bool) -> int:
     """Write results and report; say what failed; return the exit code."""
     outcomes = _write_results(study, scans, records, folder)
-    failed = [record for record in records if record["status"] != "ok"]
-    for record in failed:
-        log.error("%s failed: %s", record["scan_id"], record["message"])
+    n_failed = log_failures(records)
     try:
         write_reports(folder)
         report = str(folder / "index.html")
@@ -183,8 +159,8 @@ def _finish(study: Study, scans: list[PlannedScan], records: list[Record], folde
         report = "failed"
     for outcome in outcomes:
         log.info("acceptance: %s, %s %s: %s", *(outcome[key] for key in ("criterion", "view", "scorer", "outcome")))
-    code = 1 if failed or report == "failed" else EXIT_CRITERIA if enforce and not all_met(outcomes) else 0
-    log.info("%d of %d scans ok; report: %s; exit code %d", len(records) - len(failed), len(records), report, code)
+    code = 1 if n_failed or report == "failed" else EXIT_CRITERIA if enforce and not all_met(outcomes) else 0
+    log.info("%d of %d scans ok; report: %s; exit code %d", len(records) - n_failed, len(records), report, code)
     return code
 
 

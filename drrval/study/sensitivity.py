@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cxr_models.contract import CXRScore
 from drrval.errors import DrrvalError, ScorerError, StudyError
@@ -28,12 +26,12 @@ from drrval.radiograph import Radiograph
 from drrval.rendering import Patient, position, render
 from drrval.study.cohort import PlannedScan, plan_cohort
 from drrval.study.config import Study, load_study
-from drrval.study.executor import run_all
 from drrval.study.fingerprint import input_sha256, noise_seed, scan_key
 from drrval.study.provenance import claim_folder, start_log, write_run, write_scans, write_study
 from drrval.study.records import Record, clear_failure, empty_record, finished_record, write_failure
 from drrval.study.run import check_scorers
 from drrval.study.scan import input_path
+from drrval.study.scan_loop import log_failures, make_importable, work_through
 from drrval.study.scorers import load_ct_scorer, load_cxr_scorer, project_anatomy, score_ct, score_radiograph
 from drrval.study.sensitivity_results import write_results
 from drrval.study.store import atomic_folder, clear_unfinished, write_json
@@ -76,9 +74,7 @@ def run_sensitivity(
     """
     study = load_study(study_file)
     sweep = load_sweep(sweep_file)
-    here = str(study_file.resolve().parent)
-    if here not in sys.path:  # so that a scorer's module may lie beside the study file
-        sys.path.append(here)
+    make_importable(study_file)
     scans = _spread(plan_cohort(study.cohort, data_root or study_file.parent), n_scans)
     if not study.scorers.cxr:
         raise StudyError(f"{study_file} names no radiograph scorer, so nothing can shift. List one under scorers.cxr.")
@@ -94,7 +90,8 @@ def run_sensitivity(
         write_study(study, scans, folder)
         write_run(study, folder, command)
         clear_unfinished(folder / "work")
-        records = _sweep_all(study, sweep, scans, folder, jobs, progress)
+        work = partial(sweep_scan, study=study, sweep=sweep, out=folder)
+        records = work_through(work, scans, study, folder, jobs, progress)
         write_scans(records, folder)
         write_results(study, sweep, records, folder)
         return _end(records, folder)
@@ -137,27 +134,6 @@ def _spread(scans: list[PlannedScan], n_scans: int | None) -> list[PlannedScan]:
     if n_scans is None or n_scans >= len(scans):
         return scans
     return [scans[i] for i in np.linspace(0, len(scans) - 1, n_scans).round().astype(int)]
-
-
-def _sweep_all(
-    study: Study, sweep: SensitivitySettings, scans: list[PlannedScan], folder: Path, jobs: int, progress: bool | None
-) -> list[Record]:
-    work = partial(sweep_scan, study=study, sweep=sweep, out=folder)
-    death = partial(_died, study=study, out=folder)
-    records: dict[str, Record] = {}
-    shown = sys.stderr.isatty() if progress is None else progress
-    with tqdm(total=len(scans), unit="scan", disable=not shown) as bar:
-        for scan, (record, state) in run_all(work, scans, jobs, death):
-            records[scan.scan_id] = record
-            log.info("%s %s (key %s)", scan.scan_id, state, record["key"][:12])
-            bar.update()
-    return [records[scan.scan_id] for scan in scans]
-
-
-def _died(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
-    message = "The worker process was killed, most likely for want of memory. Run again with a smaller --jobs."
-    record = {**empty_record(scan), "sweep": []}
-    return write_failure(record, scan, study, out, message, message), "failed"
 
 
 def _process(scan: PlannedScan, study: Study, sweep: SensitivitySettings, out: Path, record: Record) -> None:
@@ -212,9 +188,7 @@ def _rows(condition: Condition, view: str, scorer: str, score: CXRScore) -> Iter
 
 def _end(records: list[Record], folder: Path) -> int:
     """Say what failed; return the exit code."""
-    failed = [record for record in records if record["status"] != "ok"]
-    for record in failed:
-        log.error("%s failed: %s", record["scan_id"], record["message"])
-    code = 1 if failed else 0
-    log.info("%d of %d scans ok; results in %s; exit code %d", len(records) - len(failed), len(records), folder, code)
+    n_failed = log_failures(records)
+    code = 1 if n_failed else 0
+    log.info("%d of %d scans ok; results in %s; exit code %d", len(records) - n_failed, len(records), folder, code)
     return code

@@ -28,6 +28,7 @@ log = logging.getLogger("drrval")
 
 COLUMNS = ("factor", "level", "subject", "session", "view", "scorer", "measure", "value")
 _GROUP = ["view", "scorer", "measure"]
+_MEASURES = {"ratio_percent": ("pneumonia ratio", "%"), "p_pneumonia": ("p(pneumonia)", ""), "score": ("score", "")}
 _LEVEL_COLUMNS = ["factor", "level", "n_scans", "mean", "sd"]
 _REPEATS = {NOISE: (NOMINAL, NOISE), SETUP: (SETUP,)}  # which factors' rows are repeats of one condition
 
@@ -81,7 +82,7 @@ def write_results(study: Study, sweep: SensitivitySettings, records: list[Record
 
 def sweep_table(records: list[Record]) -> pd.DataFrame:
     """All values of a sweep: :data:`COLUMNS`, in the order of the scans, without measures that a scorer never gives."""
-    rows = [{**row, "subject": r["subject"], "session": r["session"]} for r in records for row in r["sweep"]]
+    rows = [{**row, "subject": r["subject"], "session": r["session"]} for r in records for row in r.get("sweep", [])]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float})
     given = table.groupby(_GROUP)["value"].transform("count") > 0
     return table[given].reset_index(drop=True)
@@ -138,7 +139,7 @@ def _stacked(tables: list[tuple[dict[str, str], pd.DataFrame]], columns: list[st
 def _description(
     study: Study, sweep: SensitivitySettings, records: list[Record], missing: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    measures = {name: DICTIONARY[name] for name in ("ratio_percent", "p_pneumonia", "score")}
+    measures = {name: DICTIONARY[name] for name in _MEASURES}
     scans = [{key: r[key] for key in ("scan_id", "source", "status", "message", "input_sha256")} for r in records]
     return {
         "definitions": {**_DEFINITIONS, "factors": FACTORS, "measures": measures},
@@ -154,7 +155,9 @@ def _draw(key: dict[str, str], budget: pd.DataFrame, folder: Path) -> None:
     """Draw the budget; there is nothing to draw where no factor changes the result."""
     if budget["sd"].max() > 0:
         name = "_".join("".join(c if c.isalnum() or c == "-" else "-" for c in part) for part in key.values())
-        save_figure(error_budget_figure(budget), folder / "figures" / f"error_budget_{name}")
+        measure, unit = _MEASURES[key["measure"]]
+        figure = error_budget_figure(budget, f"{key['view']} view, {key['scorer']}, {measure}", unit)
+        save_figure(figure, folder / "figures" / f"error_budget_{name}")
 
 
 def _tell(key: dict[str, str], budget: pd.DataFrame) -> None:

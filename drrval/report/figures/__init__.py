@@ -6,20 +6,21 @@ window, no backend and no other global state is touched.
 """
 
 from drrval.report.figures.bland_altman import bland_altman_figure
-from drrval.report.figures.courses import MAX_COURSE_PATIENTS, course_figure
+from drrval.report.figures.courses import course_figure, course_sample_text
 from drrval.report.figures.detection import detection_figure
 from drrval.report.figures.error_budget import error_budget_figure
 from drrval.report.figures.forest import forest_figure
 from drrval.report.figures.four_quadrant import four_quadrant_figure
 from drrval.report.figures.regression import regression_figure
-from drrval.report.figures.scans import PlottedScans
+from drrval.report.figures.scans import MAX_POINTS, PlottedScans
 from drrval.report.figures.style import save_figure
 
 __all__ = [
-    "MAX_COURSE_PATIENTS",
+    "MAX_POINTS",
     "PlottedScans",
     "bland_altman_figure",
     "course_figure",
+    "course_sample_text",
     "detection_figure",
     "error_budget_figure",
     "forest_figure",

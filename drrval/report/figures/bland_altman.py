@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from drrval.report.figures.scans import PlottedScans, draw_points
+from drrval.report.figures.scans import PlottedScans, draw_points, sample_text
 from drrval.report.figures.style import BLACK, BLUE, COLUMN_MM, GREY, ORANGE, STYLE, new_figure, spread_apart, wrapped
 from drrval.report.text import count, ends_text, number, p_text
 
@@ -54,7 +54,7 @@ def bland_altman_figure(scans: PlottedScans, row: Mapping[str, Any]) -> Figure:
         axes.set_ylim(bottom, top)
         axes.set_xlabel(scans.label("mean of the two"))
         axes.set_ylabel(scans.label("difference (test − reference)"))
-        size = f"{count(row['n_patients'], 'patient')}, {count(row['n_scans'], 'scan')}"
+        size = f"{count(row['n_patients'], 'patient')}, {count(row['n_scans'], 'scan')}{sample_text(row['n_scans'])}"
         axes.set_title(f"{wrapped(scans.title)}\n{size}", loc="left", parse_math=False)
         if axes.get_legend_handles_labels()[1]:
             figure.legend(handles=[axes.lines[-1]], loc="outside lower left")

@@ -18,6 +18,8 @@ from drrval.report.figures.style import AGREE, BLACK, DISAGREE, ORANGE, STYLE, n
 from drrval.report.text import accuracy_text, ends_text
 
 MAX_COURSE_PATIENTS = 60
+MAX_COURSE_SCANS = 24
+"""Scans of one patient that a panel has room for, with their marks."""
 _PANEL_MM = 44.5
 
 
@@ -25,16 +27,16 @@ def course_figure(scans: PlottedScans, row: Mapping[str, Any]) -> Figure:
     """Both values over time, one panel per patient, with a 1 (changes agree) or 0 under each interval.
 
     Time is days since the patient's first scan where every scan in the figure has a date, else the number of
-    the scan. At most 60 patients are drawn, the first ones; the title says so.
+    the scan. Of more than 60 patients a random sample is drawn, and of each at most the first 24 scans; the title
+    says so.
 
     Args:
         scans: what to draw.
         row: the results that belong to them: ``trend_accuracy, n_intervals`` and ``trends`` as in
             :func:`drrval.stats.agreement_results`.
     """
-    names = scans.courses["patient"].unique()
-    drawn = scans.courses[scans.courses["patient"].isin(names[:MAX_COURSE_PATIENTS])]
-    shown = list(drawn.groupby("patient", sort=False))
+    drawn = drawn_courses(scans.courses)
+    shown = list(drawn.groupby("patient", sort=False, observed=True))
     dated = bool(len(drawn)) and bool(drawn["days"].notna().all())
     columns = min(4, max(2, len(shown)))
     rows = max(1, math.ceil(len(shown) / columns))
@@ -45,8 +47,7 @@ def course_figure(scans: PlottedScans, row: Mapping[str, Any]) -> Figure:
             _draw_course(axes, course, _course_times(course, dated))
             axes.set_title(f"patient {patient}", loc="left", parse_math=False)
         head = f"{scans.title}: {'' if columns > 2 else chr(10)}trend accuracy {accuracy_text(row)}{_interval(row)}"
-        if len(names) > len(shown):
-            head += f"; first {len(shown)} of {len(names)} patients"
+        head += course_sample_text(scans.courses)
         figure.supxlabel("days since the first scan" if dated else "scan number", fontsize=8)
         figure.supylabel(scans.label(scans.quantity), fontsize=8)
         legend = figure.legend(
@@ -59,6 +60,23 @@ def course_figure(scans: PlottedScans, row: Mapping[str, Any]) -> Figure:
         for text in (legend.get_title(), *legend.get_texts()):
             text.set_parse_math(False)
     return figure
+
+
+def drawn_courses(courses: pd.DataFrame) -> pd.DataFrame:
+    """The scans that are drawn, in their order, for the same courses always the same ones."""
+    codes, names = pd.factorize(courses["patient"])
+    chosen = np.arange(len(names))
+    if len(names) > MAX_COURSE_PATIENTS:
+        chosen = np.random.default_rng(len(names)).choice(len(names), MAX_COURSE_PATIENTS, replace=False)
+    drawn = courses[np.isin(codes, chosen)]
+    return drawn[drawn.groupby("patient", sort=False, observed=True).cumcount() < MAX_COURSE_SCANS]
+
+
+def course_sample_text(courses: pd.DataFrame) -> str:
+    """What the figure says about the patients and scans that it leaves out, or nothing."""
+    sizes = courses["patient"].value_counts()
+    text = f"; {MAX_COURSE_PATIENTS} random ones of {len(sizes)} patients" if len(sizes) > MAX_COURSE_PATIENTS else ""
+    return text + (f"; first {MAX_COURSE_SCANS} scans of each" if sizes.max() > MAX_COURSE_SCANS else "")
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -8,19 +8,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from drrval.report.figures.style import BLACK, BLUE, GREY, ORANGE, PAGE_MM, PALE, STYLE, new_figure
-from drrval.report.text import number
+from drrval.report.figures.style import BLACK, BLUE, GREY, ORANGE, PAGE_MM, PALE, STYLE, new_figure, wrapped
+from drrval.report.text import count, number
 from drrval.stats.error_budget import TOTAL
 
 _ROW_MM = 6.5
 
 
-def error_budget_figure(budget: pd.DataFrame) -> Figure:
+def error_budget_figure(budget: pd.DataFrame, title: str, unit: str = "") -> Figure:
     """Standard deviation and mean shift of each factor, with intervals, and the largest single shift.
 
     Args:
-        budget: table of :func:`drrval.stats.error_budget.error_budget`, in points: one row per factor, largest first,
-            then the total.
+        budget: table of :func:`drrval.stats.error_budget.error_budget`: one row per factor, largest first, then the
+            total.
+        title: whose budget it is, such as ``PA view, dlnet, pneumonia ratio``; patients and scans are added.
+        unit: of the values, such as ``%``; empty for a number without one.
 
     Returns:
         The figure, a page wide: standard deviations (bars, with their share of the variance) at the left; mean shifts
@@ -35,18 +37,20 @@ def error_budget_figure(budget: pd.DataFrame) -> Figure:
         spread.barh(places, table["sd"], height=0.62, color=np.where(total, GREY, BLUE), zorder=2)
         _draw_ends(spread, places, table, "sd")
         _write_shares(spread, places, table)
-        spread.set_xlabel("standard deviation, points (share of variance)")
+        spread.set_xlabel(f"standard deviation{f', {unit}' if unit else ''} (share of variance)", parse_math=False)
         spread.set_yticks(places, [str(factor).replace("_", " ") for factor in table["factor"]])
         spread.set_ylim(len(table) - 0.4, -0.6)
         shift.axvline(0, color=GREY, linewidth=0.7, zorder=0)
         _draw_ends(shift, places, table, "bias")
         shift.plot(table["bias"], places, "D", color=BLACK, markersize=4, label="mean shift, with interval", zorder=3)
         shift.plot(table["max_shift"], places, "x", color=ORANGE, markersize=5, label="largest shift", zorder=3)
-        shift.set_xlabel("shift from nominal settings, points")
+        shift.set_xlabel(f"shift from nominal settings{f', {unit}' if unit else ''}", parse_math=False)
         for axes in (spread, shift):
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x", color=PALE, linewidth=0.5)
             axes.set_axisbelow(True)
+        size = f"{count(int(table['n_patients'].max()), 'patient')}, {count(int(table['n_scans'].max()), 'scan')}"
+        spread.set_title(f"{wrapped(title)}; {size}", loc="left", parse_math=False)
         figure.legend(loc="outside upper right", ncols=2)
     return figure
 

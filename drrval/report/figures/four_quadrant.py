@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from drrval.report.figures.scans import PlottedScans, draw_points
+from drrval.report.figures.scans import PlottedScans, draw_points, sample_text
 from drrval.report.figures.style import AGREE, COLUMN_MM, GREY, STYLE, new_figure, wrapped
 from drrval.report.text import count, interval_text, number
 from drrval.stats import change_table
@@ -48,7 +48,8 @@ def four_quadrant_figure(scans: PlottedScans, row: Mapping[str, Any], zone: floa
         axes.set_box_aspect(1)
         axes.set_xlabel(scans.label(f"change of {scans.reference}"), parse_math=False)
         axes.set_ylabel(scans.label(f"change of {scans.test}"), parse_math=False)
-        size = f"{count(len(changes), 'interval')} of {count(concordance['n_patients'], 'patient')}"
+        size = f"{count(len(changes), 'interval')}{sample_text(len(changes))} of "
+        size += count(concordance["n_patients"], "patient")
         left_out = f", both within {number(zone, 1)} left out" if zone > 0 else ""
         head = f"{wrapped(scans.title)}\nsame sign: {interval_text(concordance)}\n{wrapped(size + left_out)}"
         axes.set_title(head, loc="left", parse_math=False)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from drrval.report.figures.scans import PlottedScans, draw_points
+from drrval.report.figures.scans import PlottedScans, draw_points, sample_text
 from drrval.report.figures.style import BLACK, GREY, PAGE_MM, PALE, STYLE, new_figure, wrapped
 from drrval.report.text import count, ends_text, number, p_text
 from drrval.stats.resampling import Floats
@@ -63,7 +63,7 @@ def _set_limits(axes: Axes, x: Floats, y: Floats) -> None:
 
 
 def _numbers(row: Mapping[str, Any], unit: str) -> str:
-    size = f"{count(row['n_patients'], 'patient')}, {count(row['n_scans'], 'scan')}"
+    size = f"{count(row['n_patients'], 'patient')}, {count(row['n_scans'], 'scan')}{sample_text(row['n_scans'])}"
     if row["slope"] is None:
         return f"no regression\n{size}\n"
     known = row["regression"]["least_squares"]["numbers"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -19,8 +20,9 @@ from drrval.stats.resampling import Floats
 PATIENT_COLOURS = [BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 PATIENT_MARKERS = "osD^vPX<>"
 MAX_LEGEND_PATIENTS = 18
-# More points than this are drawn as one picture inside the vector file, small and without links.
-MAX_VECTOR_POINTS = 5000
+MAX_POINTS = 5000
+"""Of more points a random sample of this many is drawn: they would cover each other, and fill the file."""
+_SMALL_FROM = 1000
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class PlottedScans:
 
 
 def draw_points(axes: Axes, patients: pd.Series, x: Floats, y: Floats, links: Sequence[str] = ()) -> list[Any]:
-    """Draw one point per row, each patient with a colour and shape of its own where there are at most 18.
+    """Draw one point per row of :func:`drawn_rows`, each patient in a colour and shape of its own if at most 18.
 
     Args:
         axes: where.
@@ -86,24 +88,36 @@ def draw_points(axes: Axes, patients: pd.Series, x: Floats, y: Floats, links: Se
         Legend entries: one per patient, or one for all.
     """
     codes, names = pd.factorize(patients)
-    few = len(names) <= MAX_LEGEND_PATIENTS
-    groups = [np.flatnonzero(codes == code) for code in range(len(names))] if few else [np.arange(len(codes))]
-    many = len(codes) > MAX_VECTOR_POINTS
+    few, drawn = len(names) <= MAX_LEGEND_PATIENTS, drawn_rows(len(codes))
+    groups = [drawn[codes[drawn] == code] for code in range(len(names))] if few else [drawn]
+    small = len(drawn) > _SMALL_FROM
     handles: list[Any] = []
     for place, rows in enumerate(groups):
         points = axes.scatter(
             x[rows],
             y[rows],
-            s=2 if many else 26 if few else 14,
+            s=4 if small else 26 if few else 14,
             color=PATIENT_COLOURS[place % len(PATIENT_COLOURS)],
             marker=PATIENT_MARKERS[place % len(PATIENT_MARKERS)],
-            edgecolors="none" if many else "white",
+            edgecolors="none" if small else "white",
             linewidths=0.5,
+            alpha=0.5 if small else None,
             label=f"patient {names[place]}" if few else "scan",
-            zorder=3,
-            rasterized=many,
+            zorder=1.5 if small else 3,  # a cloud of points would hide the lines
         )
-        if links and not many:
+        if links:
             points.set_urls([links[int(row)] for row in rows])
         handles.append(points)
     return handles if few else [Line2D([], [], linestyle="", marker="o", markersize=4, color=BLUE, label="scan")]
+
+
+def drawn_rows(n_rows: int) -> npt.NDArray[np.intp]:
+    """Rows that are drawn, in order: all, or a random sample of :data:`MAX_POINTS`, the same one every time."""
+    if n_rows <= MAX_POINTS:
+        return np.arange(n_rows)
+    return np.sort(np.random.default_rng(n_rows).choice(n_rows, MAX_POINTS, replace=False))
+
+
+def sample_text(n_rows: int) -> str:
+    """What a figure says about the points that it leaves out: `` (5000 drawn)``, or nothing."""
+    return f" ({MAX_POINTS} drawn)" if n_rows > MAX_POINTS else ""

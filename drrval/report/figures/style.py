@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
@@ -51,7 +52,8 @@ def new_figure(width_mm: float, height_mm: float) -> Figure:
 def svg_text(figure: Figure, name: str) -> str:
     """The figure as SVG, the same bytes for the same figure; ``name`` keeps its element ids apart."""
     stream = BytesIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(stream, format="svg", dpi=PNG_DPI, metadata={"Date": None})
     return stream.getvalue().decode("utf-8")
 
@@ -68,8 +70,11 @@ def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes in the PNG; the SVG holds it as text.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(png, format="png", dpi=PNG_DPI)
+    figure.set_layout_engine("none")  # the places are found by now, and finding them is half of the work
     svg.write_text(svg_text(figure, stem.name), encoding="utf-8")
     return png, svg
 
