@@ -4,7 +4,7 @@ import pytest
 
 from drrval.errors import StudyError
 from drrval.study.cohort import plan_cohort
-from drrval.study.config import CohortSettings
+from drrval.study.cohort_settings import CohortSettings
 
 
 def table(tmp_path: Path, *rows: str, header: str = "subject\tsession\tdate\tpath") -> CohortSettings:
@@ -80,6 +80,22 @@ def test_simulated_scans_have_dates_and_need_no_files(tmp_path: Path) -> None:
     assert len(scans) == 6
     assert all(s.path is None and s.date.startswith("2020-") for s in scans)
     assert scans == plan_cohort(cohort, tmp_path)
+
+
+def test_virtual_patients_in_real_chests(tmp_path: Path) -> None:
+    rows = ["a\tx\tx_lungs.nii.gz", "b\ty\t"]
+    (tmp_path / "real.tsv").write_text("\n".join(["subject\tpath\tlungs", *rows]) + "\n", encoding="utf-8")
+    cohort = CohortSettings.model_validate({"insert": {"table": "real.tsv", "timepoints": 2, "seed": 5}})
+    scans = plan_cohort(cohort, tmp_path)
+    assert [s.scan_id for s in scans] == ["sub-a_ses-01", "sub-a_ses-02", "sub-b_ses-01", "sub-b_ses-02"]
+    assert [s.recipe.inputs for s in scans[1:3]] == [(tmp_path / "x", tmp_path / "x_lungs.nii.gz"), (tmp_path / "y",)]
+
+
+def test_two_real_scans_of_one_subject_are_refused(tmp_path: Path) -> None:
+    make_files(tmp_path, "p1/a.nii.gz", "p1/b.nii.gz")
+    cohort = CohortSettings.model_validate({"insert": {"glob": {"name": "(?P<subject>[^/]+)/"}}})
+    with pytest.raises(StudyError, match="two scans have the subject 'p1', and each real scan becomes one virtual"):
+        plan_cohort(cohort, tmp_path)
 
 
 def make_files(root: Path, *names: str) -> None:

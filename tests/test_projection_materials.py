@@ -10,7 +10,7 @@ from analytic_shapes import ALIGNED, panel
 
 from drrval.geometry import view_geometry
 from drrval.materials import density_model, hu_to_density
-from drrval.phantom import make_thorax, random_anatomy
+from drrval.phantom import Protocol, acquire, make_thorax, random_anatomy
 from drrval.projection import project
 from drrval.volume import CTVolume
 from validation.blur import ellipsoid_error
@@ -57,7 +57,8 @@ def test_mixed_voxels_shift_the_border_between_materials_as_the_threshold_says(b
 
 @pytest.fixture(scope="module")
 def thorax() -> CTVolume:
-    return make_thorax(random_anatomy(5), spacing_mm=4.0).volume
+    healthy = make_thorax(random_anatomy(5), spacing_mm=4.0)
+    return acquire(healthy.hu, healthy.grid, Protocol(slice_mm=4.0), seed=0)
 
 
 # The virtual panel rounds off the kinks of bilinear interpolation, most where few voxels are bone.

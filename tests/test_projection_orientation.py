@@ -18,9 +18,7 @@ from scipy.spatial.transform import Rotation
 from drrval.body import find_body
 from drrval.geometry import VIEWS, Geometry, view_geometry
 from drrval.intake import check_ct
-from drrval.phantom import Anatomy, make_thorax
-from drrval.phantom.anatomy import reference
-from drrval.phantom.canvas import Canvas
+from drrval.phantom import Anatomy, Label, Protocol, acquire, make_thorax
 from drrval.positioning import chest_centre
 from drrval.projection import DensityModel, project, project_labels
 from drrval.volume import Grid
@@ -131,19 +129,17 @@ def test_landmarks_lie_where_the_image_shows_them(view, turn, backend):
 
 
 def test_the_heart_is_larger_in_ap_than_in_pa_by_its_magnification():
-    anatomy = Anatomy()
-    scan = make_thorax(anatomy, spacing_mm=6.0, noise_hu=0.0)
-    chest = chest_centre(scan.volume, find_body(scan.volume))
-    canvas = Canvas((-60, -110, -130), (110, 40, 40), 2.0)
-    parts = [anatomy.ellipsoid(part) for part in reference()["heart"]]
-    heart = (canvas.distance(parts, reach_mm=4.0) < 0).astype(np.uint8)
-    points = canvas.grid.index_to_world(np.argwhere(heart))
+    thorax = make_thorax(Anatomy(), spacing_mm=3.0)
+    scan = acquire(thorax.hu, thorax.grid, Protocol(slice_mm=3.0), seed=0)
+    chest = chest_centre(scan, find_body(scan))
+    heart = (thorax.labels == Label.HEART).astype(np.uint8)
+    points = thorax.grid.index_to_world(np.argwhere(heart))
     borders = points[[points[:, 0].argmin(), points[:, 0].argmax()]]
     shown, predicted = {}, {}
     for view, sid_mm in (("PA", 1800), ("AP", 1100)):
         geometry = view_geometry(view, isocentre_mm=chest)
         assert geometry.sid_mm == pytest.approx(sid_mm)
-        shadow = project_labels(heart, canvas.grid, geometry, 1)[0] > 0.3  # cm; leaves out the voxels' soft rim
+        shadow = project_labels(heart, thorax.grid, geometry, 1)[0] > 0.3  # cm; leaves out the voxels' soft rim
         columns = np.flatnonzero(shadow.any(axis=0))
         shown[view] = columns[-1] - columns[0]
         predicted[view] = np.ptp(geometry.project_points(borders)[:, 1])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from drrval.phantom import simulate_cohort
+from drrval.simulation import SimulateSettings, simulate_cohort
 from drrval.study.config import load_study
 from drrval.study.store import write_volume
 
@@ -16,7 +16,7 @@ def blocks(language: str) -> list[str]:
 
 def test_python_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    volume = simulate_cohort(1, 1, seed=1, spacing_mm=4.0)[0].make().volume
+    volume = simulate_cohort(SimulateSettings(patients=1, timepoints=1, seed=1, spacing_mm=4.0))[0].make().volume
     write_volume(tmp_path / "ct.nii.gz", volume.hu.astype("int16"), volume.grid)
     snippets = blocks("python")
     assert len(snippets) == 2

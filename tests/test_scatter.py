@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from drrval.geometry import Geometry, view_geometry
 from drrval.materials import density_model
-from drrval.phantom import make_thorax, random_anatomy
+from drrval.phantom import Protocol, acquire, make_thorax, random_anatomy
 from drrval.physics.attenuation import attenuation_matrix
 from drrval.physics.montecarlo import AntiScatterGrid, scene_of, simulate
 from drrval.physics.scatter import dense_scatter, grid_selectivity, scatter_signal
@@ -51,7 +51,8 @@ def chest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     A chest that the coefficients were not fitted to.
     """
-    patient = position(make_thorax(random_anatomy(301), spacing_mm=5.0, table=False, noise_hu=0.0).volume)
+    thorax = make_thorax(random_anatomy(301), spacing_mm=5.0, table=False)
+    patient = position(acquire(thorax.hu, thorax.grid, Protocol(slice_mm=5.0, noise_hu=0.0), seed=0))
     ends = 8
     hu = np.pad(patient.hu.astype(np.float32), ((ends, ends), (0, 0), (0, 0)), mode="edge")
     x, y, z = patient.grid.index_to_world((-ends, 0, 0)).tolist()

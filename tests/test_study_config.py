@@ -14,7 +14,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["demo", "wenzhou", "local_ct"])
+@pytest.mark.parametrize("name", ["demo", "wenzhou", "local_ct", "virtual_trial", "virtual_real_ct"])
 def test_shipped_studies_are_valid(name: str) -> None:
     study = load_study(STUDIES / f"{name}.yaml")
     assert study.views == ("PA", "AP")
@@ -41,8 +41,8 @@ def test_defaults_are_resolved(tmp_path: Path) -> None:
     [
         ("name: s\ncohort: {simulate: {}}\nviews: [PX]\n", r"views\.0: got 'PX'.*'PA', 'AP' or 'LL'"),
         ("name: s\ncohort: {simulate: {}}\nview: [PA]\n", "view: unknown key. Expected one of: name, description"),
-        ("name: s\ncohort: {simulate: {patient: 3}}\n", "simulate.patient: unknown key. Expected one of: patients"),
-        ("name: s\ncohort: {}\n", "exactly one of simulate, table, glob; got none"),
+        ("name: s\ncohort: {simulate: {patient: 3}}\n", "simulate.patient: unknown key. Expected one of: .*patients"),
+        ("name: s\ncohort: {}\n", "exactly one of simulate, insert, table, glob; got none"),
         ("name: s\ncohort: {table: a.tsv, glob: {}}\n", "got table, glob"),
         ("cohort: {simulate: {}}\n", "name: is missing"),
         (

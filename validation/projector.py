@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from drrval.geometry import VIEWS, Geometry, view_geometry
 from drrval.materials import density_model
-from drrval.phantom import make_thorax, random_anatomy
+from drrval.phantom import Protocol, acquire, make_thorax, random_anatomy
 from drrval.projection import CPU_BACKENDS, DensityModel, project
 from drrval.volume import Grid
 from validation.blur import Transfer, band_limit, ellipsoid_error, voxel_and_tent, voxel_only
@@ -117,7 +117,8 @@ def _materials_table() -> str:
 
 
 def _agreement_table() -> str:
-    scan = make_thorax(random_anatomy(5), spacing_mm=4.0).volume
+    thorax = make_thorax(random_anatomy(5), spacing_mm=4.0)
+    scan = acquire(thorax.hu, thorax.grid, Protocol(slice_mm=4.0), seed=0)
     hu, centre, model = np.rint(scan.hu).astype(np.int16), scan.grid.centre_mm, density_model()
     upright = view_geometry(isocentre_mm=centre, rows=128, columns=128, pixel_mm=3.36)
     poses: dict[str, tuple[Point, float]] = {

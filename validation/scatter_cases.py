@@ -13,7 +13,7 @@ from skimage.transform import downscale_local_mean
 from drrval.geometry import Geometry, default_preset, presets, view_geometry
 from drrval.intake import read_ct
 from drrval.materials import density_model
-from drrval.phantom import make_thorax, random_anatomy
+from drrval.phantom import Protocol, acquire, make_thorax, random_anatomy
 from drrval.physics.attenuation import attenuation_matrix
 from drrval.physics.montecarlo import AntiScatterGrid, scene_of, simulate
 from drrval.physics.scatter import Distances
@@ -108,9 +108,10 @@ def direct_transmission(area_density: npt.NDArray[np.float32], spectrum: Spectru
 def thorax(seed: int, view: str, *, kvp: float = 120.0, **changes: float) -> Case:
     """A view of the thorax phantom number ``seed``."""
     anatomy = random_anatomy(seed)
-    scan = make_thorax(anatomy, spacing_mm=_VOXEL_MM, table=False, seed=seed)
+    healthy = make_thorax(anatomy, spacing_mm=_VOXEL_MM, table=False)
+    scan = acquire(healthy.hu, healthy.grid, Protocol(slice_mm=_VOXEL_MM), seed)
     extra = "".join(f" {key}={value:g}" for key, value in changes.items())
-    return _case(f"thorax {seed} {view} {kvp:g} kV{extra}", scan.volume, view, kvp, **changes)
+    return _case(f"thorax {seed} {view} {kvp:g} kV{extra}", scan, view, kvp, **changes)
 
 
 def real_ct(path: Path, view: str) -> Case:

@@ -1,17 +1,26 @@
-"""The demo cohort's thorax phantom: simulated chest CT with pneumonia of exactly known extent."""
+"""Virtual adults: a CT of the healthy chest with exact labels, drawn from a seed."""
 
+from drrval.phantom.accessories import Accessories, random_accessories
+from drrval.phantom.acquisition import PROTOCOLS, Protocol, acquire
 from drrval.phantom.anatomy import Anatomy, random_anatomy
-from drrval.phantom.course import SimulatedScan, disease_course, simulate_cohort
-from drrval.phantom.lesions import Lesion
-from drrval.phantom.thorax import PhantomScan, make_thorax
+from drrval.phantom.labels import Label
+from drrval.phantom.legacy.course import SimulatedScan, disease_course, simulate_cohort
+from drrval.phantom.pose import Pose
+from drrval.phantom.thorax import Thorax, make_thorax
 
 __all__ = [
+    "PROTOCOLS",
+    "Accessories",
     "Anatomy",
-    "Lesion",
-    "PhantomScan",
+    "Label",
+    "Pose",
+    "Protocol",
     "SimulatedScan",
+    "Thorax",
+    "acquire",
     "disease_course",
     "make_thorax",
+    "random_accessories",
     "random_anatomy",
     "simulate_cohort",
 ]

@@ -7,13 +7,16 @@ coordinates are LPS millimetres (x to the patient's left, y to the back, z to th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 from scipy.spatial.transform import Rotation
+
+from drrval.phantom.pose import Motion
+from drrval.phantom.shape_kernels import ellipsoid_distance, height_distance, join_rods, loft_distance
 
 Array = npt.NDArray[np.float32]
 Axes = tuple[Array, Array, Array]
@@ -29,8 +32,26 @@ class Shape(Protocol):
         ...
 
     def distance(self, axes: Axes) -> Array:
-        """Signed distance in mm, ``[z, y, x]``, for broadcastable coordinate arrays (x, y, z)."""
+        """Signed distance in mm, ``[z, y, x]``.
+
+        Args:
+            axes: coordinates x ``[1, 1, nx]``, y ``[1, ny, 1]`` and z ``[nz, 1, 1]``, mm.
+        """
         ...
+
+    def moved(self, motion: Motion) -> Shape:
+        """The same body after a rigid motion."""
+        ...
+
+
+def flat(axes: Axes) -> tuple[Vector, Vector, Vector]:
+    """Coordinate vectors x, y, z of broadcastable axes, for the kernels."""
+    x, y, z = (np.ascontiguousarray(a, dtype=np.float64).ravel() for a in axes)
+    return x, y, z
+
+
+def _empty(axes: Axes) -> Array:
+    return np.empty((axes[2].size, axes[1].size, axes[0].size), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -57,69 +78,62 @@ class Ellipsoid:
 
     def distance(self, axes: Axes) -> Array:
         """First-order signed distance ``(k - 1) / |grad k|`` of the implicit function k, mm, ``[z, y, x]``."""
-        n = self.exponent
-        x, y, z = (a - np.float32(c) for a, c in zip(axes, self.centre, strict=True))
-        turn = self._rotation().astype(np.float32)
-        total = np.float32(1e-12)  # with the next line: minus the smallest radius at the very centre
-        gradient = np.float32(1e-12 / min(self.radii) ** 2)
-        for axis, radius in enumerate(self.radii):
-            u = np.abs(x * turn[0, axis] + y * turn[1, axis] + z * turn[2, axis]) / np.float32(radius)
-            power = u if n == 2.0 else u ** np.float32(n - 1.0)
-            total = total + power * u
-            gradient = gradient + (power / np.float32(radius)) ** 2
-        k = np.sqrt(total) if n == 2.0 else total ** np.float32(1.0 / n)
-        return np.asarray((k - 1.0) * total / (k * np.sqrt(gradient)), dtype=np.float32)
+        out = _empty(axes)
+        centre, radii = np.asarray(self.centre, dtype=float), np.asarray(self.radii, dtype=float)
+        ellipsoid_distance(*flat(axes), centre, self._rotation(), radii, float(self.exponent), out)
+        return out
+
+    def moved(self, motion: Motion) -> Ellipsoid:
+        """The same body after a rigid motion."""
+        tilt = Rotation.from_matrix(motion.rotation @ self._rotation()).as_euler("xyz", degrees=True)
+        return replace(self, centre=motion.points(self.centre), tilt_deg=tilt)
 
     def _rotation(self) -> Vector:
-        return np.asarray(Rotation.from_euler("xyz", self.tilt_deg, degrees=True).as_matrix())
+        return np.ascontiguousarray(Rotation.from_euler("xyz", self.tilt_deg, degrees=True).as_matrix())
 
 
 @dataclass(frozen=True)
 class Capsule:
-    """A straight, tapered rod with round ends.
+    """A straight, tapered round rod with round ends.
 
     Attributes:
         start, end: (x, y, z) of the axis, mm.
         radii: radius at start and end, mm.
-        stretch: factor by which the section is widened along x, y and z (a rib is taller than thick).
     """
 
     start: Triple
     end: Triple
     radii: tuple[float, float]
-    stretch: Sequence[float] = (1.0, 1.0, 1.0)
 
     def bounds(self) -> tuple[Vector, Vector]:
         """Lowest and highest corner (x, y, z) of a box around the shape, mm."""
-        reach = max(self.radii) * np.asarray(self.stretch)
+        reach = max(self.radii)
         return np.minimum(self.start, self.end) - reach, np.maximum(self.start, self.end) + reach
 
     def distance(self, axes: Axes) -> Array:
-        """Distance to the axis (in the space shrunk by ``stretch``) minus the radius, mm, ``[z, y, x]``."""
-        scale = np.asarray(self.stretch, dtype=np.float32)
-        rod = ((np.asarray(self.end) - np.asarray(self.start)) / scale).astype(np.float32)
-        x, y, z = ((a - np.float32(s)) / f for a, s, f in zip(axes, self.start, scale, strict=True))
-        along = (x * rod[0] + y * rod[1] + z * rod[2]) / np.float32(max(float(rod @ rod), 1e-6))
-        along = np.clip(along, 0.0, 1.0)
-        square = (x - along * rod[0]) ** 2 + (y - along * rod[1]) ** 2 + (z - along * rod[2]) ** 2
-        radius = np.float32(self.radii[0]) + along * np.float32(self.radii[1] - self.radii[0])
-        return np.asarray(np.sqrt(square) - radius, dtype=np.float32)
+        """Distance to the axis minus the radius, mm, ``[z, y, x]``."""
+        out = np.full((axes[2].size, axes[1].size, axes[0].size), np.inf, dtype=np.float32)
+        join_rods(*flat(axes), rods_of([self]), np.inf, 0.0, out)
+        return out
+
+    def moved(self, motion: Motion) -> Capsule:
+        """The same body after a rigid motion."""
+        return replace(self, start=motion.points(self.start), end=motion.points(self.end))
 
 
-def tube(
-    points: npt.ArrayLike,
-    radii: npt.ArrayLike,
-    *,
-    step_mm: float = 8.0,
-    stretch: Sequence[float] = (1.0, 1.0, 1.0),
-) -> list[Capsule]:
+def rods_of(capsules: Sequence[Capsule]) -> Vector:
+    """Capsules as rows (n, 8) for the kernels: start, axis, radii at both ends."""
+    rows = [[*c.start, *(np.asarray(c.end, dtype=float) - np.asarray(c.start)), *c.radii] for c in capsules]
+    return np.asarray(rows, dtype=float).reshape(-1, 8)
+
+
+def tube(points: npt.ArrayLike, radii: npt.ArrayLike, *, step_mm: float = 6.0) -> list[Capsule]:
     """A smooth tube through points as a chain of capsules.
 
     Args:
         points: (n, 3), n >= 2, LPS mm.
         radii: (n,) or one radius, mm.
         step_mm: longest capsule.
-        stretch: as in :class:`Capsule`.
     """
     knots = np.asarray(points, dtype=float)
     radius = np.broadcast_to(np.asarray(radii, dtype=float), len(knots))
@@ -127,9 +141,7 @@ def tube(
     fine = np.linspace(0.0, arc[-1], max(int(np.ceil(arc[-1] / step_mm)), 1) + 1)
     path = Akima1DInterpolator(arc, knots)(fine) if len(knots) > 2 else np.linspace(knots[0], knots[1], len(fine))
     thick = np.interp(fine, arc, radius)
-    return [
-        Capsule(path[i], path[i + 1], (float(thick[i]), float(thick[i + 1])), stretch) for i in range(len(fine) - 1)
-    ]
+    return [Capsule(path[i], path[i + 1], (float(thick[i]), float(thick[i + 1]))) for i in range(len(fine) - 1)]
 
 
 @dataclass(frozen=True)
@@ -139,14 +151,18 @@ class Loft:
     Attributes:
         table: (n, 4) rows of z, half width, front y and back y, mm, z ascending.
         exponent: of the superellipse.
+        sideways: (n,) x of the middle of the sections, mm, or None for the midline.
+        motion: from the patient's frame, in which the table is given.
     """
 
     table: Vector
     exponent: float
+    sideways: Vector | None = None
+    motion: Motion = field(default_factory=Motion)
 
     def grown(self, margin_mm: float) -> Loft:
         """The same body with a layer of this thickness around every section."""
-        return Loft(self.table + np.array([0.0, margin_mm, -margin_mm, margin_mm]), self.exponent)
+        return replace(self, table=self.table + np.array([0.0, margin_mm, -margin_mm, margin_mm]))
 
     def section(self, z: npt.ArrayLike) -> tuple[Vector, Vector, Vector]:
         """Half width, centre y and half depth at heights z, mm (held constant beyond the table)."""
@@ -158,29 +174,61 @@ class Loft:
 
     def bounds(self) -> tuple[Vector, Vector]:
         """Lowest and highest corner (x, y, z) of a box around the shape, mm; open towards head and feet."""
-        wide = self.table[:, 1].max()
+        aside = 0.0 if self.sideways is None else float(np.abs(self.sideways).max())
+        wide = self.table[:, 1].max() + aside
         low = np.array([-wide, self.table[:, 2].min(), -np.inf])
-        return low, np.array([wide, self.table[:, 3].max(), np.inf])
-
-    def surface(self, z: Vector, azimuth_deg: Vector, offset_mm: float) -> Vector:
-        """Points (n, 3) at heights z and azimuths (0 at the back, 90 at the patient's left), moved outwards."""
-        half_width, centre, half_depth = self.section(z)
-        sine, cosine = np.sin(np.deg2rad(azimuth_deg)), np.cos(np.deg2rad(azimuth_deg))
-        x = (half_width + offset_mm) * np.sign(sine) * np.abs(sine) ** (2.0 / self.exponent)
-        y = centre + (half_depth + offset_mm) * np.sign(cosine) * np.abs(cosine) ** (2.0 / self.exponent)
-        return np.stack([x, y, z], axis=-1)
+        high = np.array([wide, self.table[:, 3].max(), np.inf])
+        if self.motion.is_identity:
+            return low, high
+        tall = 1.5 * np.abs(self.table[:, 0]).max()
+        corners = np.stack(np.meshgrid(*np.column_stack([low, high])[:2], [-tall, tall]), axis=-1).reshape(-1, 3)
+        moved = self.motion.points(corners)
+        return np.array([*moved.min(axis=0)[:2], -np.inf]), np.array([*moved.max(axis=0)[:2], np.inf])
 
     def distance(self, axes: Axes) -> Array:
         """First-order signed distance, mm, ``[z, y, x]``, lessened where the outline changes fast with z."""
-        x, y, z = axes
-        n = np.float32(self.exponent)
-        half_width, centre, half_depth = (s.astype(np.float32)[:, None, None] for s in self.section(z.ravel()))
-        u, v = np.abs(x) / half_width, np.abs(y - centre) / half_depth
-        gradient = (u ** (n - 1) / half_width) ** 2 + (v ** (n - 1) / half_depth) ** 2
-        total = u**n + v**n + np.float32(1e-6)
-        k = total ** (1 / n)
-        out = (k - 1) * total
-        out /= k * np.sqrt(gradient + np.float32(1e-12))
-        if len(z) > 1:
-            out /= np.hypot(1.0, np.gradient(half_width, float(z.ravel()[1] - z.ravel()[0]), axis=0))
+        out = _empty(axes)
+        step = 1.0
+        z = np.arange(self.table[0, 0], self.table[-1, 0] + step, step)
+        half_width, centre, half_depth = self.section(z)
+        aside = np.zeros_like(z) if self.sideways is None else np.interp(z, self.table[:, 0], self.sideways)
+        slant = np.hypot(1.0, np.gradient(half_width, step))
+        sections = np.column_stack([half_width, aside, centre, half_depth, slant])
+        loft_distance(*flat(axes), self.motion.to_patient(), sections, float(z[0]), step, float(self.exponent), out)
         return out
+
+    def moved(self, motion: Motion) -> Loft:
+        """The same body after a rigid motion."""
+        return replace(self, motion=motion.after(self.motion))
+
+
+@dataclass(frozen=True)
+class HeightMap:
+    """All that lies below a surface z = h(x, y): the abdomen under a diaphragm, the lung under a fissure.
+
+    Attributes:
+        heights: ``[y, x]`` h on an even grid, mm; held constant beyond it.
+        first: (x, y) of its first point, mm.
+        step_mm: of the grid.
+        motion: from the patient's frame, in which the heights are given.
+    """
+
+    heights: Vector
+    first: tuple[float, float]
+    step_mm: float
+    motion: Motion = field(default_factory=Motion)
+
+    def bounds(self) -> tuple[Vector, Vector]:
+        """The shape is open on all sides."""
+        return np.full(3, -np.inf), np.full(3, np.inf)
+
+    def distance(self, axes: Axes) -> Array:
+        """Signed distance to the surface, negative below it, mm, ``[z, y, x]``."""
+        out = _empty(axes)
+        first = np.asarray(self.first, dtype=float)
+        height_distance(*flat(axes), self.motion.to_patient(), self.heights, first, float(self.step_mm), out)
+        return out
+
+    def moved(self, motion: Motion) -> HeightMap:
+        """The same body after a rigid motion."""
+        return replace(self, motion=motion.after(self.motion))

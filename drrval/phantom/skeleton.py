@@ -1,115 +1,90 @@
-"""Bones and cartilage of the thorax as lists of shapes."""
+"""Every bone and cartilage of the thorax, with its label and material, and the painter."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from drrval.phantom.anatomy import Anatomy, reference
-from drrval.phantom.shapes import Capsule, Ellipsoid, Loft, Shape, Vector, tube
-
-_RIB_SECTION = (1.0, 1.0, 1.75)  # a rib is about twice as tall as thick
-_RIB_OFFSET_MM = 6.0  # middle of the rib outside the pleura
-
-
-def vertebra_levels() -> Vector:
-    """Reference heights (z, mm) of the middles of C5 .. L2; T1 has index 3."""
-    first = reference()["spine"]["first_thoracic"]
-    level = np.arange(-3, 14)
-    return np.asarray(first["z"] - level * first["pitch"] - first["pitch_growth"] * level * (level - 1) / 2.0)
+from drrval.phantom.anatomy import Anatomy
+from drrval.phantom.canvas import Canvas
+from drrval.phantom.labels import RIB_LEFT, RIB_RIGHT, Label
+from drrval.phantom.shapes import Shape
+from drrval.phantom.shoulders import clavicle, humeral_head, humeral_shaft, scapula, shoulders
+from drrval.phantom.skeleton_calcification import calcifications
+from drrval.phantom.skeleton_ribs import cartilages, ribs, sternum
+from drrval.phantom.skeleton_spine import arch, disc, vertebrae, vertebral_body
+from drrval.phantom.skeleton_tables import skeleton_tables
 
 
-def long_bones(anatomy: Anatomy) -> list[Shape]:
-    """Bones with a thick cortex: ribs, sternum, clavicles, scapulae and vertebral arches."""
-    return [*_arches(anatomy), *_ribs(anatomy), *_flat_bones(anatomy)]
+@dataclass(frozen=True)
+class Bone:
+    """One bone: the union of its shapes, a cortical shell and what is inside.
+
+    Attributes:
+        shapes: whose union the bone is.
+        label: in the label map.
+        shell_hu: Hounsfield units of the shell.
+        shell_mm: its thickness, 0 where all is alike (discs, cartilage).
+        core_hu: Hounsfield units of cancellous bone or marrow inside.
+    """
+
+    shapes: Sequence[Shape]
+    label: int
+    shell_hu: float
+    shell_mm: float
+    core_hu: float
 
 
-def vertebral_bodies(anatomy: Anatomy, *, gap_mm: float = 3.0) -> list[Shape]:
-    """Vertebral bodies as boxes with round edges; ``gap_mm`` is the height of a disc."""
-    size = reference()["spine"]["body_radii"]
-    top, bottom = np.asarray(size["top"]), np.asarray(size["bottom"])
-    levels = vertebra_levels()
-    pitch = -np.gradient(levels)
-    out: list[Shape] = []
-    for level, (z, step) in enumerate(zip(levels, pitch, strict=True)):
-        radii = top + (bottom - top) * (level - 3) / 11.0
-        centre = _vertebra_centre(anatomy, float(z))
-        half_height = (step * anatomy.scale[2] - gap_mm) / 2.0
-        out.append(Ellipsoid(centre, (radii[0] * anatomy.scale[0], radii[1], half_height), exponent=4.0))
-    return out
+def _bone(anatomy: Anatomy, shapes: Sequence[Shape], label: int, material: str) -> Bone:
+    entry = skeleton_tables()["cortex"][material]
+    density = anatomy.bone_hu / skeleton_tables()["reference_bone_hu"]
+    return Bone(
+        shapes,
+        label,
+        shell_hu=entry["hu"] * density**0.25,
+        shell_mm=entry["mm"] * density**0.35,
+        core_hu=entry["marrow_fraction"] * anatomy.bone_hu,
+    )
 
 
-def cartilage(anatomy: Anatomy) -> list[Shape]:
-    """Costal cartilages of ribs 1 to 7, from the bony end to the sternum."""
-    cage = anatomy.loft("cage")
-    out: list[Shape] = []
-    for index, rib in enumerate(reference()["ribs"]):
-        if rib["sternum"] is None:
-            continue
-        z = rib["sternum"] * anatomy.scale[2]
-        _, centre, depth = cage.section(z)
-        for side in (1, -1):
-            end = _rib_path(anatomy, cage, index, rib, side)[-1]
-            sternal = np.array([side * 16.0 * anatomy.scale[0], float(centre - depth) - _RIB_OFFSET_MM, z])
-            middle = (end + sternal) / 2.0 - [0.0, 2.0, 5.0]
-            out += tube([end, middle, sternal], rib["radius"], stretch=(1.0, 1.0, 1.5))
-    return out
+def _even(shapes: Sequence[Shape], label: int, hu: float) -> Bone:
+    """Disc or cartilage: no shell."""
+    return Bone(shapes, label, shell_hu=hu, shell_mm=0.0, core_hu=hu)
 
 
-def _vertebra_centre(anatomy: Anatomy, z_reference: float) -> Vector:
-    z = z_reference * anatomy.scale[2]
-    return np.array([0.0, float(anatomy.spine_y(z)), z])
+def bones(anatomy: Anatomy) -> Iterator[Bone]:
+    """All bones and discs, in the order in which they are painted."""
+    spine = vertebrae(anatomy)
+    soft = skeleton_tables()["tissue_hu"]
+    for vertebra in spine:
+        yield _even([disc(vertebra)], Label.DISC, soft["disc"])
+    for vertebra in spine:
+        yield _bone(anatomy, arch(vertebra), Label.VERTEBRA, "arch")
+        yield _bone(anatomy, [vertebral_body(vertebra)], Label.VERTEBRA, "vertebra")
+    cage = ribs(anatomy)
+    soft_ends = cartilages(anatomy, cage)
+    for soft_end in soft_ends:
+        yield _even([soft_end.bone], Label.CARTILAGE, soft["cartilage"])
+    for rod in calcifications(anatomy, soft_ends):
+        yield _even([rod], Label.CARTILAGE, soft["calcified"])
+    for rib in cage:
+        first = RIB_LEFT if rib.side > 0 else RIB_RIGHT
+        yield _bone(anatomy, [rib.bone], first + rib.number, "rib")
+    for part in sternum(anatomy):
+        yield _bone(anatomy, [part], Label.STERNUM, "sternum")
+    for place in shoulders(anatomy):
+        left = place.side > 0
+        yield _bone(anatomy, [clavicle(place)], Label.CLAVICLE_LEFT if left else Label.CLAVICLE_RIGHT, "clavicle")
+        yield _bone(anatomy, scapula(place), Label.SCAPULA_LEFT if left else Label.SCAPULA_RIGHT, "scapula")
+        humerus = Label.HUMERUS_LEFT if left else Label.HUMERUS_RIGHT
+        yield _bone(anatomy, [humeral_shaft(place)], humerus, "shaft")
+        yield _bone(anatomy, humeral_head(place), humerus, "humerus")
 
 
-def _arches(anatomy: Anatomy) -> list[Shape]:
-    out: list[Shape] = []
-    for z in vertebra_levels():
-        centre = _vertebra_centre(anatomy, float(z))
-        for process in reference()["spine"]["processes"]:
-            out += _mirrored(np.asarray(process["points"], dtype=float), process["radius"], centre)
-    return out
-
-
-def _mirrored(points: Vector, radius: float, centre: Vector) -> list[Capsule]:
-    both = []
-    for side in (1.0, -1.0):
-        both += tube(points * [side, 1.0, 1.0] + centre, radius, stretch=(1.0, 1.0, 1.2))
-    return both
-
-
-def _rib_path(anatomy: Anatomy, cage: Loft, index: int, rib: dict[str, Any], side: int) -> Vector:
-    """Points of a rib from its head to its bony end; it runs level at the back and falls steepest at the side."""
-    root = float(vertebra_levels()[index + 3])
-    azimuth = np.linspace(20.0, rib["end"], 24)
-    fall = rib["fall"] * anatomy.rib_fall * (1.0 - np.cos(np.pi * azimuth / 165.0)) / 2.0
-    z = (root + 5.0 - fall) * anatomy.scale[2]
-    arc = cage.surface(z, side * azimuth, _RIB_OFFSET_MM)
-    body = _vertebra_centre(anatomy, root)
-    head = body + np.array([side * 15.0, 13.0, 7.0])
-    tubercle = body + np.array([side * 29.0, 28.0, 8.0])
-    return np.vstack([head, tubercle, arc[arc[:, 0] * side > 38.0]])
-
-
-def _ribs(anatomy: Anatomy) -> list[Shape]:
-    cage = anatomy.loft("cage")
-    out: list[Shape] = []
-    for index, rib in enumerate(reference()["ribs"]):
-        for side in (1, -1):
-            path = _rib_path(anatomy, cage, index, rib, side)
-            out += tube(path, rib["radius"], stretch=_RIB_SECTION)
-    return out
-
-
-def _flat_bones(anatomy: Anatomy) -> list[Shape]:
-    out: list[Shape] = []
-    for entry in reference()["flat_bones"]:
-        for side in (1.0, -1.0) if entry["mirror"] else (1.0,):
-            path = anatomy.points(entry["points"]) * [side, 1.0, 1.0]
-            out += tube(path, entry["radii"], stretch=entry["stretch"])
-    plate = reference()["scapula"]
-    for side in (1.0, -1.0):
-        blade = anatomy.ellipsoid(plate)
-        tilt = np.asarray(plate["tilt_deg"]) * [1.0, side, side]
-        out.append(Ellipsoid(np.asarray(blade.centre) * [side, 1.0, 1.0], blade.radii, tilt))
-    return out
+def paint_skeleton(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Paint all bones, discs and cartilages, with their labels, over what is there."""
+    for bone in bones(anatomy):
+        surface = canvas.distance(bone.shapes)
+        canvas.paint(surface, bone.shell_hu, label=bone.label)
+        if bone.shell_mm > 0.0:
+            canvas.paint(surface.grown(-bone.shell_mm), bone.core_hu)

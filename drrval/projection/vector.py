@@ -24,8 +24,7 @@ _CELLS = ir.VectorType(_INT32, LANES)
 _FAST = ("contract", "reassoc", "nsz", "nnan", "arcp")  # as drrval.projection.sampling.FAST
 
 
-@intrinsic
-def pick(typingctx: Any, row: Any, cells: Any, c: Any, left: Any, right: Any) -> Any:
+def _pick(typingctx: Any, row: Any, cells: Any, c: Any, left: Any, right: Any) -> Any:
     """``left[c:c+8] = row[cells[c:c+8]]`` and ``right`` the same one voxel on; float32, and uint32 cells."""
     signature = types.void(row, cells, c, left, right)
 
@@ -38,8 +37,7 @@ def pick(typingctx: Any, row: Any, cells: Any, c: Any, left: Any, right: Any) ->
     return signature, generate
 
 
-@intrinsic
-def blend(typingctx: Any, row: Any, cells: Any, weights0: Any, weights1: Any, c: Any, out: Any) -> Any:
+def _blend(typingctx: Any, row: Any, cells: Any, weights0: Any, weights1: Any, c: Any, out: Any) -> Any:
     """``out = weights0 * row[cells] + weights1 * row[cells + 1]`` for the eight columns from c."""
     signature = types.void(row, cells, weights0, weights1, c, out)
 
@@ -55,8 +53,7 @@ def blend(typingctx: Any, row: Any, cells: Any, weights0: Any, weights1: Any, c:
     return signature, generate
 
 
-@intrinsic
-def transpose(typingctx: Any, values: Any, z: Any, y: Any, x: Any, out: Any, i: Any) -> Any:
+def _transpose(typingctx: Any, values: Any, z: Any, y: Any, x: Any, out: Any, i: Any) -> Any:
     """``out[p, i + k] = values[z, y + k, x + p]`` for k and p from 0 to 7, as float32.
 
     Read voxel by voxel along y, a cache line is fetched for every value.
@@ -77,6 +74,11 @@ def transpose(typingctx: Any, values: Any, z: Any, y: Any, x: Any, out: Any, i: 
         return context.get_dummy_value()
 
     return signature, generate
+
+
+pick: Any = intrinsic(_pick)
+blend: Any = intrinsic(_blend)
+transpose: Any = intrinsic(_transpose)
 
 
 def _address(context: Any, builder: Any, signature: Any, args: Any, k: int, offset: Any, vector: Any) -> Any:
@@ -108,7 +110,7 @@ def _load_floats(context: Any, builder: Any, array_type: Any, array: Any, index:
     place = cgutils.get_item_pointer(context, builder, array_type, source, index, wraparound=False)
     place = builder.bitcast(place, ir.VectorType(element, LANES).as_pointer())
     values = builder.load(place, align=array_type.dtype.bitwidth // 8)
-    if not isinstance(array_type.dtype, types.Integer):
+    if isinstance(array_type.dtype, types.Float):
         return values
     return (builder.sitofp if array_type.dtype.signed else builder.uitofp)(values, _FLOATS)
 

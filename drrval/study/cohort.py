@@ -7,18 +7,18 @@ import datetime
 import io
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from drrval.errors import StudyError
 from drrval.intake import find_scans
-from drrval.phantom import SimulatedScan, simulate_cohort
+from drrval.simulation import RealScan, Recipe, insert_cohort, simulate_cohort
 from drrval.stats import natural_key
-from drrval.study.config import CohortSettings, GlobSettings
+from drrval.study.cohort_settings import CohortSettings, GlobSettings, InsertSettings
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_COLUMNS = ("subject", "session", "date", "path", "series_uid")
-_FIRST_DAY = datetime.date(2020, 1, 1)  # of simulated courses, so that they have a time axis in days
+_COLUMNS = ("subject", "session", "date", "path", "series_uid", "lungs")
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class PlannedScan:
     Attributes:
         subject, session: labels (letters, digits, ``.``, ``_``, ``-``).
         date: ISO date, or empty.
-        path: file or folder of the CT; for a simulated scan None.
+        path: file or folder of the CT; for a virtual scan None.
         source: what to call the scan in reports: its path below the data root.
         series_uid: DICOM series to take, or empty.
-        recipe: how to make a simulated scan, or None.
+        lungs: file of its lung mask, or None.
+        recipe: how to make a virtual scan, or None.
     """
 
     subject: str
@@ -40,7 +41,8 @@ class PlannedScan:
     path: Path | None
     source: str
     series_uid: str = ""
-    recipe: SimulatedScan | None = None
+    lungs: Path | None = None
+    recipe: Recipe | None = None
 
     @property
     def scan_id(self) -> str:
@@ -64,22 +66,40 @@ def plan_cohort(cohort: CohortSettings, data_root: Path) -> list[PlannedScan]:
         StudyError: nothing found, a broken table, or two scans with the same subject and session.
     """
     if cohort.simulate is not None:
-        settings = cohort.simulate
-        recipes = simulate_cohort(settings.patients, settings.timepoints, settings.seed, settings.spacing_mm)
-        scans = [_simulated(recipe) for recipe in recipes]
-    elif cohort.table is not None:
-        scans = _from_table(data_root / cohort.table, data_root, cohort.instructions)
+        scans = [_virtual(recipe) for recipe in simulate_cohort(cohort.simulate)]
+    elif cohort.insert is not None:
+        scans = [_virtual(recipe) for recipe in _inserted(cohort.insert, data_root, cohort.instructions)]
     else:
-        assert cohort.glob is not None  # the model guarantees one of the three
-        scans = _from_glob(cohort.glob, data_root, cohort.instructions)
+        scans = _existing(cohort, data_root, cohort.instructions)
     _refuse_twins(scans)
     return sorted(scans, key=lambda s: (natural_key(s.subject), s.date, natural_key(s.session)))
 
 
-def _simulated(recipe: SimulatedScan) -> PlannedScan:
-    date = (_FIRST_DAY + datetime.timedelta(days=recipe.day)).isoformat()
-    source = f"sourcedata/sub-{recipe.subject}/ses-{recipe.session}/ct.nii.gz"
-    return PlannedScan(recipe.subject, recipe.session, date, None, source, recipe=recipe)
+def _virtual(recipe: Recipe) -> PlannedScan:
+    source = f"sourcedata/{recipe.folder.as_posix()}/ct.nii.gz"
+    return PlannedScan(recipe.subject, recipe.session, recipe.date.isoformat(), None, source, recipe=recipe)
+
+
+def _inserted(settings: InsertSettings, data_root: Path, instructions: str) -> Sequence[Recipe]:
+    """Recipes of disease in real scans, each real scan a virtual patient."""
+    real = _existing(settings, data_root, instructions)
+    for scan in real:
+        if sum(other.subject == scan.subject for other in real) > 1:
+            raise StudyError(
+                f"cohort.insert: two scans have the subject {scan.subject!r}, and each real scan becomes one virtual "
+                "patient. Give each its own subject."
+            )
+    return insert_cohort(
+        settings, [RealScan(s.subject, s.path, s.series_uid, s.lungs) for s in real if s.path is not None]
+    )
+
+
+def _existing(cohort: CohortSettings | InsertSettings, data_root: Path, instructions: str) -> list[PlannedScan]:
+    """Scans of a table or glob."""
+    if cohort.table is not None:
+        return _from_table(data_root / cohort.table, data_root, instructions)
+    assert cohort.glob is not None  # the settings guarantee one of the two
+    return _from_glob(cohort.glob, data_root, instructions)
 
 
 def _from_table(table: Path, data_root: Path, instructions: str) -> list[PlannedScan]:
@@ -118,6 +138,7 @@ def _from_table(table: Path, data_root: Path, instructions: str) -> list[Planned
                 data_root / row["path"],
                 row["path"],
                 row["series_uid"],
+                data_root / row["lungs"] if row["lungs"] else None,
             )
         )
     return scans

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ct_models.lungs import LUNG_FLAGS
 from drrval.errors import StudyError
@@ -21,60 +19,11 @@ from drrval.settings import (
     Settings,
     SpectrumSettings,
 )
+from drrval.settings_file import read_mapping, validated
 from drrval.stats import ComparisonSettings, Criterion
+from drrval.study.cohort_settings import CohortSettings
 
 View = Literal["PA", "AP", "LL"]
-
-
-class SimulateSettings(Settings):
-    """A generated cohort: procedural thoraces with a disease course."""
-
-    patients: int = Field(4, ge=1, le=9999)
-    timepoints: int = Field(4, ge=1, le=99)
-    seed: int = Field(0, ge=0)
-    spacing_mm: float = Field(2.0, ge=0.6, le=4.0)
-
-
-class GlobSettings(Settings):
-    """Scans found below the data root by pattern."""
-
-    pattern: str = Field(
-        "**", description="glob below the data root; every CT that it matches, or whose folder it matches, is one scan"
-    )
-    name: str = Field(
-        r"(?P<subject>[^/]+?)(\.nii\.gz|\.[^./]+)?$",
-        description="regular expression searched in the relative path; named groups subject, session, date; without a "
-        "session the scans of a subject are numbered by date, then path",
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _names_a_subject(cls, value: str) -> str:
-        try:
-            groups = re.compile(value).groupindex
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
-        if "subject" not in groups or set(groups) - {"subject", "session", "date"}:
-            raise ValueError(
-                "needs the named group (?P<subject>...) and at most (?P<session>...) and (?P<date>...) beside it"
-            )
-        return value
-
-
-class CohortSettings(Settings):
-    """Where the scans come from: exactly one of ``simulate``, ``table`` and ``glob``."""
-
-    simulate: SimulateSettings | None = None
-    table: str | None = Field(None, description="CSV or TSV with columns subject, session, date, path, series_uid")
-    glob: GlobSettings | None = None
-    instructions: str = Field("", description="what to put below the data root; shown when it is missing")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> CohortSettings:
-        given = [n for n in ("simulate", "table", "glob") if getattr(self, n) is not None]
-        if len(given) != 1:
-            raise ValueError(f"needs exactly one of simulate, table, glob; got {', '.join(given) or 'none'}")
-        return self
 
 
 class ScorerSpec(Settings):
@@ -280,69 +229,4 @@ def load_study(path: Path) -> Study:
     Raises:
         StudyError: naming the file, each key, the value given and what is allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"Cannot read the study file {path}: {error}. Give the path of a YAML file.") from None
-    try:
-        values = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise StudyError(f"{path} must hold a mapping of keys (name, cohort, views, ...), not {type(values).__name__}.")
-    try:
-        return Study.model_validate(values)
-    except ValidationError as error:
-        lines = list(
-            dict.fromkeys(_explain(problem, values) for problem in error.errors() if problem["type"] != "too_short")
-        )
-        raise StudyError("\n".join([f"{path} breaks {len(lines)} rule(s):", *lines])) from None
-
-
-_PLAIN = {
-    "tuple_type": "It must be a list, such as [PA, AP]",
-    "dict_type": "It must be a mapping of keys, such as {PA: chest-pa}",
-    "model_type": "It must be a mapping of keys, such as {model: none}",
-    "string_pattern_mismatch": "Use letters, digits, '.', '_' and '-', beginning with a letter or digit",
-}
-
-
-def _explain(problem: Any, values: dict[str, Any]) -> str:
-    """One line: the key, the value, the rule."""
-    parts = [str(p) for p in problem["loc"]]
-    key = ".".join(parts) or "the study"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        return f"  {key}: is missing. Add this key."
-    if problem["type"] == "extra_forbidden":
-        return f"  {key}: unknown key. Expected one of: {', '.join(_allowed_keys(parts[:-1]))}."
-    message = _PLAIN.get(problem["type"], message)
-    return f"  {key}: got {problem['input']!r}. {message}."
-
-
-def _allowed_keys(parents: list[str]) -> list[str]:
-    """Keys of the model that a path of keys leads to."""
-    model: type[Settings] = Study
-    for part in parents:
-        if part.isdigit() or part not in model.model_fields:
-            continue
-        found = _settings_in(model.model_fields[part].annotation)
-        model = found or model
-    return list(model.model_fields)
-
-
-def _settings_in(annotation: Any) -> type[Settings] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return annotation
-    return next((m for a in getattr(annotation, "__args__", ()) if (m := _settings_in(a))), None)
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, which plain YAML silently overwrites."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
-        twice = {k for k in keys if keys.count(k) > 1}
-        if twice:
-            raise yaml.YAMLError(f"key {sorted(map(str, twice))} is given twice\n{node.start_mark}")
-        return super().construct_mapping(node, deep=deep)
+    return validated(Study, read_mapping(path, "study file", "name, cohort, views"), path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drrval.intake import input_digest
+from drrval.simulation import Recipe
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
 from drrval.study.scorers import scorer_source
@@ -29,15 +29,29 @@ def noise_seed(study_seed: int, scan_id: str, view: str) -> int:
 
 
 def input_sha256(scan: PlannedScan) -> str:
-    """SHA-256 of the scan's files, or of the recipe of a simulated scan.
+    """SHA-256 of the scan's files, or of the recipe of a virtual scan and the files that it starts from.
 
     Raises:
         IntakeError: the files are missing or cannot be read.
     """
     if scan.recipe is not None:
-        return _sha256(asdict(scan.recipe))
+        return recipe_sha256(scan.recipe)
     assert scan.path is not None  # a planned scan has a path or a recipe
     return input_digest(scan.path)
+
+
+def recipe_sha256(recipe: Recipe) -> str:
+    """SHA-256 of a recipe's values and of the contents of the files that it starts from, wherever these lie.
+
+    Raises:
+        IntakeError: the files are missing or cannot be read.
+    """
+    return _sha256([type(recipe).__name__, recipe.values(), [input_digest(path) for path in recipe.inputs]])
+
+
+def written_key(recipe: Recipe, file_format: str) -> str:
+    """SHA-256 over a virtual scan's recipe and its inputs, the format of its files, drrval's code and the libraries."""
+    return _sha256([recipe_sha256(recipe), file_format, code_digest(), library_versions()])
 
 
 def scan_key(scan: PlannedScan, study: Study, input_hash: str) -> str:

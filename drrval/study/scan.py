@@ -17,6 +17,8 @@ from drrval.intake import check_ct
 from drrval.radiograph import Radiograph
 from drrval.rendering import Patient, position, render
 from drrval.report.overlays import ct_overview, drr_overlay
+from drrval.simulation import truth_row
+from drrval.simulation.files import write_ct
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
 from drrval.study.fingerprint import input_sha256, noise_seed, scan_key
@@ -83,14 +85,14 @@ def _process(scan: PlannedScan, study: Study, out: Path, folder: Path, record: R
 
 
 def input_path(scan: PlannedScan, out: Path, record: Record) -> Path:
-    """File or folder that holds the scan's CT; a generated scan is made first and its truth noted in ``record``."""
+    """File or folder that holds the scan's CT; a virtual scan is made first and its truth noted in ``record``."""
     if scan.recipe is None:
         assert scan.path is not None  # a planned scan has a path or a recipe
         return scan.path
-    phantom = scan.recipe.make()
-    record["truth"] = {k: float(f"{v:.6g}") for k, v in phantom.truth.items()}
+    virtual = scan.recipe.make()
+    record["truth"] = truth_row(scan.recipe, virtual)
     path = out / scan.source
-    write_volume(path, np.rint(phantom.volume.hu).astype(np.int16), phantom.volume.grid)
+    write_ct(path, virtual.volume)
     return path
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from drrval.errors import StudyError
-from drrval.phantom.canvas import Canvas, soft_mask
-from drrval.phantom.shapes import Array, Ellipsoid
+from drrval.phantom.legacy.canvas import Canvas, soft_mask
+from drrval.phantom.legacy.shapes import Array, Ellipsoid
 
 # Hounsfield units and width of the soft edge (mm) by kind. Ground glass lies between lung and soft tissue, vessels
 # stay visible; consolidation has the density of soft tissue (Hansell et al. Radiology 2008, 10.1148/radiol.2462070712).

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from drrval.errors import StudyError
-from drrval.phantom.anatomy import check_range, random_anatomy
-from drrval.phantom.lesions import Lesion
-from drrval.phantom.thorax import SPACING_MM, PhantomScan, make_thorax
+from drrval.phantom.legacy.anatomy import check_range, random_anatomy
+from drrval.phantom.legacy.lesions import Lesion
+from drrval.phantom.legacy.thorax import SPACING_MM, PhantomScan, make_thorax
 
 Severity = Literal["mild", "moderate", "severe"]
 

@@ -1,0 +1,49 @@
+"""``drrval synthesize CONFIG.yaml --out DIR``: labelled radiographs for training and testing."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from drrval.cli.run_study import _positive
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "synthesize", help="make labelled radiographs from cohorts of CTs: images, masks, boxes, truth, COCO files"
+    )
+    parser.add_argument("settings", type=Path, help="synthesis file (YAML), such as studies/synthesis.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="output folder; finished scans in it are kept")
+    parser.add_argument(
+        "--data-root", type=Path, help="folder that the cohorts' paths are relative to (default: the file's folder)"
+    )
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="scans worked on at the same time (default 1)"
+    )
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar (none is shown outside a terminal)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from drrval.synthesis import load_synthesis, synthesize
+
+    screen = logging.StreamHandler(sys.stdout)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("drrval")
+    log.addHandler(screen)
+    log.setLevel(logging.INFO)
+    try:
+        failed = synthesize(
+            load_synthesis(arguments.settings),
+            arguments.out,
+            data_root=arguments.data_root or arguments.settings.parent,
+            jobs=arguments.jobs,
+            progress=False if arguments.no_progress else None,
+        )
+    finally:
+        log.removeHandler(screen)
+    return 1 if failed else 0

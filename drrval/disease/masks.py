@@ -1,0 +1,95 @@
+"""Read label maps that come with a CT: lungs, lobes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from drrval.errors import IntakeError, StudyError
+from drrval.intake.canonical import to_canonical
+from drrval.intake.report import IntakeReport
+from drrval.intake.volume_file import read_volume_file, volume_suffix
+from drrval.volume import Grid
+
+RIGHT, LEFT = 1, 2
+
+_SAME_PLACE = 0.1  # of a voxel, at the outermost corners
+_SMALLER_LUNG = 0.2  # of the larger one's area in a slice
+
+
+def read_labels(path: Path, grid: Grid, what: str, highest: int) -> npt.NDArray[np.uint8]:
+    """Read a label map on the grid of its CT; nothing is resampled.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file.
+        grid: of the CT, as intake returned it.
+        what: what to call the map in errors, such as ``lung mask``.
+        highest: labels run from 1 to this; 0 is elsewhere.
+
+    Returns:
+        uint8 ``[z, y, x]`` in the CT's canonical axes.
+
+    Raises:
+        StudyError: unreadable, on another grid, or with other values.
+    """
+    if volume_suffix(path) is None:
+        raise StudyError(f"The {what} {path} is no NIfTI, NRRD or MetaImage file. Save it as .nii.gz, .nrrd or .mha.")
+    report = IntakeReport(path=str(path))
+    try:
+        values, found = to_canonical(read_volume_file(path, report), report)
+    except (IntakeError, OSError) as error:
+        raise StudyError(f"Cannot read the {what}: {error}") from None
+    _check_grid(path, what, found, grid)
+    if not np.isin(values, np.arange(highest + 1)).all():
+        odd = values[~np.isin(values, np.arange(highest + 1))].flat[0]
+        raise StudyError(f"The {what} {path} holds the value {odd:g}. Give whole labels from 0 to {highest}.")
+    return values.astype(np.uint8)
+
+
+def read_lungs(path: Path, grid: Grid) -> npt.NDArray[np.uint8]:
+    """Read a lung mask: 1 right, 2 left lung.
+
+    Args:
+        path, grid: as :func:`read_labels`.
+
+    Raises:
+        StudyError: as :func:`read_labels`; no lung in it; both lungs with one label; right and left swapped.
+    """
+    lungs = read_labels(path, grid, "lung mask", 2)
+    right, left = ((lungs == label).any(axis=(0, 1)) for label in (RIGHT, LEFT))
+    if not (right.any() or left.any()):
+        raise StudyError(f"The lung mask {path} is empty. Give a mask with 1 in the right and 2 in the left lung.")
+    if not (right.any() and left.any()) and _is_pair(lungs > 0):
+        raise StudyError(
+            f"The lung mask {path} has one label for both lungs. Label the right lung 1 and the left lung 2, or leave "
+            "the mask out, and the lungs are found in the CT."
+        )
+    if right.any() and left.any() and np.flatnonzero(right).mean() > np.flatnonzero(left).mean():
+        raise StudyError(f"The lung mask {path} has right and left swapped. Label the patient's right lung 1, left 2.")
+    return lungs
+
+
+def _is_pair(lungs: npt.NDArray[np.bool_]) -> bool:
+    """Whether most axial slices of a mask show two large parts, as a pair of lungs does (the trachea may join them)."""
+    pairs = []
+    for part in lungs[lungs.any(axis=(1, 2))]:
+        labels, _ = ndimage.label(part)
+        sizes = np.sort(np.bincount(labels.ravel())[1:])
+        pairs.append(sizes.size > 1 and sizes[-2] > _SMALLER_LUNG * sizes[-1])
+    return float(np.mean(pairs)) > 0.5
+
+
+def _check_grid(path: Path, what: str, found: Grid, grid: Grid) -> None:
+    if found.shape != grid.shape:
+        raise StudyError(
+            f"The {what} {path} has {found.shape} voxels (z, y, x), the CT {grid.shape}. Resample the mask to the CT."
+        )
+    corners = np.array([[0, 0, 0], np.subtract(grid.shape, 1)])
+    away = np.abs(found.index_to_world(corners) - grid.index_to_world(corners)).max(axis=0) / grid.spacing_mm
+    if away.max() > _SAME_PLACE:
+        raise StudyError(
+            f"The {what} {path} lies up to {away.max():.2g} voxels away from the CT. Resample the mask to the CT."
+        )

@@ -1,0 +1,154 @@
+"""Whole training runs on tiny made-up tables: they run, resume, refine, and use pseudo masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
+
+from cxr_models.augment.fields import soft_ellipse  # noqa: E402
+from cxr_models.data.split import split_of  # noqa: E402
+from cxr_models.data.tables import read_covid  # noqa: E402
+from cxr_models.networks.lsnet import LSNet  # noqa: E402
+from cxr_models.training.pseudo_masks import add_lung_masks, find_lungs, take_heart_out  # noqa: E402
+from cxr_models.training.refinement import RefinementSettings  # noqa: E402
+from cxr_models.training.runs import DetectionRun, LungRun, Start, detection_table, run_detection, run_lungs  # noqa: E402
+from neural.training import TrainingSettings  # noqa: E402
+
+SIZE = 64
+ONE_EPOCH = TrainingSettings(epochs=1, batch_size=2, device="cpu")
+
+
+def _patients(source: str, split: str, count: int) -> list[str]:
+    names = (f"p{n}.png" for n in range(1000))
+    return [name for name in names if split_of(source, name) == split][:count]
+
+
+def _lungs() -> npt.NDArray[np.bool_]:
+    shape = (SIZE, SIZE)
+    return np.maximum(
+        soft_ellipse(shape, (32, 18), (9, 22), 0.0, 0.1), soft_ellipse(shape, (32, 46), (9, 22), 0.0, 0.1)
+    ) > 0.5  # fmt: skip
+
+
+def _save(path: Path, array: npt.NDArray[np.float64]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((255 * array).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three training and one validation image of each source, in the layout of the development data."""
+    root: Path = tmp_path_factory.mktemp("cxr")
+    rng = np.random.default_rng(0)
+    names = {s: _patients(s, "train", 3) + _patients(s, "validation", 1) for s in ("nih", "openist", "covid")}
+    for source, files in names.items():
+        for file in files:
+            lungs = _lungs()
+            image = np.clip(np.where(lungs, 0.3, 0.7) + 0.03 * rng.standard_normal(lungs.shape), 0, 1)
+            _save(root / source / file, image)
+            _save(root / source / "lung_masks" / file, lungs.astype(float))
+    classes = ["Lung Opacity", "Normal", "Normal", "Lung Opacity"]
+    pd.DataFrame(
+        {
+            "Finding Labels": "x",
+            "Patient Age": 50,
+            "View Position": "PA",
+            "rsna_class": classes,
+            "patient": names["nih"],
+            "file": names["nih"],
+        }
+    ).to_csv(root / "nih.csv")
+    boxes = pd.DataFrame({"file": [names["nih"][0]], "x": 0, "y": 0, "width": 1024, "height": 1024})
+    boxes.to_csv(root / "nih_rsna_boxes_1024px.csv")
+    files = names["openist"]
+    pd.DataFrame({"file": files, "lung_mask": files, "source_file": files}).to_csv(root / "openist.csv")
+    covid = pd.DataFrame(
+        {"file": names["covid"], "patient": names["covid"], "age": 60, "view": "AP", "finding": "COVID-19"}
+    )
+    covid = covid.assign(lung_mask=names["covid"], ggo=None, consolidation=None, right_lung=None, left_lung=None)
+    covid.to_csv(root / "covid.csv")
+    pd.DataFrame(columns=["patientid", "age", "finding", "view"]).to_csv(root / "figure1.csv")
+    return root
+
+
+def test_lung_run_trains_and_continues(data: Path, tmp_path: Path) -> None:
+    run = LungRun(data, size=SIZE, training=ONE_EPOCH)
+    run_lungs(run, tmp_path)
+    lines: list[str] = []
+    run_lungs(replace(run, training=replace(ONE_EPOCH, epochs=2)), tmp_path, lines.append)
+    assert len(lines) == 1
+    assert lines[0].startswith("epoch 1 ")
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
+def test_detection_runs_in_two_stages(data: Path, tmp_path: Path) -> None:
+    first = DetectionRun(data, size=SIZE, training=ONE_EPOCH)
+    run_detection(first, tmp_path / "first")
+    second = replace(
+        first,
+        refinement=RefinementSettings(detection_threshold=0.0, share=1.0),
+        start=Start(checkpoint=tmp_path / "first" / "best.pt"),
+    )
+    lines: list[str] = []
+    network = run_detection(second, tmp_path / "second", lines.append)
+    assert lines[0].startswith("refined targets of ")
+    assert lines[1].startswith("epoch 0 ")
+    assert not network.training
+
+
+class _Threshold(torch.nn.Module):
+    """Stands in for a trained LSNet: dark is lung, by its side of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(50.0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.scale * (0.5 - images)
+        side = torch.arange(images.shape[-1]) < images.shape[-1] // 2
+        return torch.cat([torch.where(side, logits, -9.0)[:, None], torch.where(side, -9.0, logits)[:, None]], dim=1)
+
+
+def test_pseudo_masks_go_to_negative_training_images_only(data: Path, tmp_path: Path) -> None:
+    table = detection_table(DetectionRun(data), tmp_path)
+    filled = add_lung_masks(table, _Threshold(), SIZE, tmp_path / "masks")  # type: ignore[arg-type]
+    new = (filled["lung_mask"] != "") & (table["lung_mask"] == "")
+    assert new.sum() == 2
+    assert (filled["label"][new] == 0).all()
+    assert (filled["lung_convention"][new] == "heart-out").all()
+    mask = np.asarray(Image.open(filled["lung_mask"][new].iloc[0])) > 127
+    assert (mask & _lungs()).sum() > 0.9 * _lungs().sum()
+
+
+def test_heart_is_taken_out_where_the_teacher_says_so(data: Path, tmp_path: Path) -> None:
+    table = read_covid(data)
+    out = take_heart_out(table, _Threshold(), SIZE, tmp_path)  # type: ignore[arg-type]
+    train = out["split"] == "train"
+    assert (out["lung_convention"][train] == "heart-out").all()
+    assert (out["lung_convention"][~train] == "heart-in").all()
+    nothing = take_heart_out(table, _Nowhere(), SIZE, tmp_path / "nowhere")  # type: ignore[arg-type]
+    kept = np.asarray(Image.open(nothing["lung_mask"][train].iloc[0])) > 127
+    assert not kept[40, 37:50].any()  # towards the mediastinum the teacher decides
+    assert kept[40, 53]  # along the chest wall the drawn mask stays
+    assert kept[14, 46]  # and at the apex
+
+
+class _Nowhere(_Threshold):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(images), 2, *images.shape[1:]), -9.0)
+
+
+def test_segmentation_returns_masks_on_the_images_own_pixels() -> None:
+    masks = find_lungs(
+        LSNet("lsnet-light").eval(), np.random.default_rng(0).uniform(0, 255, (90, 70)).astype("f"), SIZE
+    )
+    assert masks.right.shape == masks.left.shape == (90, 70)

@@ -1,0 +1,100 @@
+"""``drrval insert``: the files that it writes say the same as each other, and bad arguments are refused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from drrval.cli import insert
+from drrval.errors import StudyError
+
+SPACING_MM = (3.0, 3.0, 4.0)
+VOXEL_CM3 = 0.036
+
+
+def write(path: Path, array: np.ndarray) -> Path:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(SPACING_MM)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with ``ct.nii.gz`` and ``lungs.nii.gz`` of an elliptic chest with two lungs."""
+    folder = tmp_path_factory.mktemp("chest")
+    z, y, x = np.ogrid[:50, :80, :110]
+    lungs = np.zeros((50, 80, 110), np.uint8)
+    for number, middle in ((1, 33), (2, 77)):
+        lungs[((z - 25) / 22) ** 2 + ((y - 40) / 24) ** 2 + ((x - middle) / 17) ** 2 <= 1] = number
+    body = np.broadcast_to(((y - 40) / 34) ** 2 + ((x - 55) / 50) ** 2 <= 1, lungs.shape)
+    hu = np.where(lungs > 0, -850, np.where(body, 40, -1000)).astype(np.int16)
+    hu[:, 66:72, 50:60] = 400  # spine: intake wants bone in a CT
+    write(folder / "ct.nii.gz", hu)
+    write(folder / "lungs.nii.gz", lungs)
+    return folder
+
+
+def run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    insert.add_parser(parser.add_subparsers())
+    parsed = parser.parse_args(["insert", *map(str, arguments)])
+    return int(parsed.run(parsed))
+
+
+def read(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def test_the_files_agree_with_each_other(chest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ct, lungs, out = chest / "ct.nii.gz", chest / "lungs.nii.gz", tmp_path / "out"
+    assert run(ct, "--lungs", lungs, "--out", out, "--pattern", "covid", "--extent", 6, "--seed", 3) == 0
+    before, after, lesions = read(ct), read(out / "ct.nii.gz"), read(out / "lesions.nii.gz")
+    assert after.dtype == np.int16
+    assert sitk.ReadImage(str(out / "ct.nii.gz")).GetSpacing() == pytest.approx(SPACING_MM)
+    truth = json.loads((out / "truth.json").read_text())
+    assert truth["lesion_cm3"] == pytest.approx((lesions > 0).sum() * VOXEL_CM3)
+    assert truth["ratio_percent"] == pytest.approx(6.0, rel=0.02)
+    rise = (after - before)[lesions > 0].mean()
+    assert truth["mean_rise_hu"] == pytest.approx(rise, abs=1.0)
+    assert np.array_equal(after[read(lungs) == 0], before[read(lungs) == 0])
+    assert "ratio_percent" in capsys.readouterr().out
+
+    again = tmp_path / "again"
+    assert run(ct, "--lungs", lungs, "--out", again, "--lesions", out / "lesions.yaml") == 0
+    assert np.array_equal(read(again / "ct.nii.gz"), after)
+    assert (again / "truth.json").read_bytes() == (out / "truth.json").read_bytes()
+
+
+def test_lungs_are_found_when_no_mask_is_given(chest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(chest / "ct.nii.gz", "--out", tmp_path, "--pattern", "lobar", "--extent", 5) == 0
+    assert "lungs found by the classical segmentation" in capsys.readouterr().out
+    assert set(np.unique(read(tmp_path / "lungs.nii.gz"))) == {0, 1, 2}
+
+
+def test_lobes_are_reported_when_given(chest: Path, tmp_path: Path) -> None:
+    lungs = read(chest / "lungs.nii.gz")
+    lobes = np.where(lungs == 1, 3, np.where(lungs == 2, 5, 0)).astype(np.uint8)
+    lobes[25:][lungs[25:] > 0] = np.where(lungs[25:][lungs[25:] > 0] == 1, 1, 4)
+    lobe_file = write(tmp_path / "lobes.nii.gz", lobes)
+    lungs_file = chest / "lungs.nii.gz"
+    run(chest / "ct.nii.gz", "--lungs", lungs_file, "--lobes", lobe_file, "--out", tmp_path, "--extent", 4)
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    assert truth["ratio_rml_percent"] is None  # no such lobe
+    assert truth["ratio_rll_percent"] > 0.0
+
+
+def test_bad_arguments_are_refused(chest: Path, tmp_path: Path) -> None:
+    ct, lungs = chest / "ct.nii.gz", chest / "lungs.nii.gz"
+    with pytest.raises(StudyError, match="--lesions says where the disease is; --seed would draw it"):
+        run(ct, "--lungs", lungs, "--out", tmp_path, "--lesions", "lesions.yaml", "--seed", 1)
+    with pytest.raises(StudyError, match=r"extent_percent=0\.0"):
+        run(ct, "--lungs", lungs, "--out", tmp_path, "--extent", 0)
+    with pytest.raises(StudyError, match="Resample the mask to the CT"):
+        run(ct, "--lungs", write(tmp_path / "short.nii.gz", read(lungs)[1:]), "--out", tmp_path)
+    assert not (tmp_path / "ct.nii.gz").exists()
