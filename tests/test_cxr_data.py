@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from PIL import Image
 
 from cxr_models.data.split import split_of
 from cxr_models.data.tables import read_covid, read_figure1, read_nih, read_nih_boxes, read_openist
@@ -174,96 +173,3 @@ def test_openist_and_figure1_tables(tmp_path: Path) -> None:
     assert table["patient"].tolist() == ["COVID-00003", "COVID-00003"]
     assert table["age"].tolist() == [28, 50]
     assert table["view"].tolist() == ["AP", ""]
-
-
-torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
-
-from cxr_models.data.detection import DetectionDataset  # noqa: E402
-from cxr_models.data.lungs import LungDataset, lung_target, split_lungs  # noqa: E402
-
-
-def test_split_lungs_by_their_place() -> None:
-    right, left = _two_lungs()
-    sides = split_lungs(right | left)
-    assert np.array_equal(sides["right"], right)
-    assert np.array_equal(sides["left"], left)
-    with pytest.raises(ValueError, match=r"has 1 part\(s\) of at least 1 % of the image, and two are needed"):
-        split_lungs(right)
-
-
-def test_heart_in_masks_are_unknown_towards_the_mediastinum_only() -> None:
-    right, left = _two_lungs()
-    target = lung_target(right | left, "heart-in")
-    assert (lung_target(right | left, "heart-out").known == 1).all()
-    outside = ~(right | left)
-    assert (target.known[:, outside] == 1).all()
-    assert target.known[0, 70, 15] == 1  # outer border of the right lung
-    assert target.known[0, 70, 44] == 0  # its border with the heart
-    assert target.known[1, 60, 84] == 1
-    assert target.known[1, 60, 60] == 0
-    assert (target.known[:, 20:26] == 1).all()  # the apex
-    with pytest.raises(ValueError, match="Lung-mask convention 'jsrt' is unknown"):
-        lung_target(right | left, "jsrt")
-
-
-def _save(path: Path, array: npt.NDArray[np.float64] | Mask) -> str:
-    Image.fromarray((255 * np.asarray(array, dtype=float)).astype(np.uint8)).save(path)
-    return str(path)
-
-
-def _table(folder: Path) -> pd.DataFrame:
-    right, left = _two_lungs()
-    lungs = right | left
-    image = _save(folder / "image.png", np.where(lungs, 0.3, 0.7))
-    mask = _save(folder / "mask.png", lungs)
-    row = {"image": image, "label": 0.0, "label_weight": 1.0, "lung_mask": mask, "lung_convention": "heart-out"}
-    sick = {**row, "image": _save(folder / "sick.png", np.where(lungs, 0.5, 0.7)), "label": 1.0}
-    return pd.DataFrame([row, sick, {**sick, "lung_mask": "", "label": np.nan}])
-
-
-def test_lung_dataset_is_seeded_per_epoch(tmp_path: Path) -> None:
-    dataset = LungDataset(_table(tmp_path), 64, seed=1, augmentation="abnormal")
-    assert len(dataset) == 2
-    first, again = dataset[0]["image"], dataset[0]["image"]
-    dataset.set_epoch(1)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, dataset[0]["image"])
-    item = dataset[1]
-    assert item["lung"].shape == item["known"].shape == (2, 64, 64)
-    with pytest.raises(ValueError, match=r"An image side of 450 pixels .* multiple of 32"):
-        LungDataset(_table(tmp_path), 450)
-    with pytest.raises(ValueError, match="No augmentation 'strong'"):
-        LungDataset(_table(tmp_path), 64, augmentation="strong")
-
-
-def test_detection_dataset_knows_what_it_does_not_know(tmp_path: Path) -> None:
-    table = _table(tmp_path)
-    healthy, sick, unlabelled = (DetectionDataset(table, None, 64)[i] for i in range(3))
-    assert healthy["target"].max() == 0
-    assert (healthy["known"] == 1).all()
-    assert sick["target"].max() == 0
-    assert 0 < sick["known"].mean() < 0.8  # outside the lungs only
-    assert unlabelled["label_weight"] == 0
-    assert unlabelled["known"].max() == 0
-
-
-def test_detection_dataset_draws_boxes(tmp_path: Path) -> None:
-    table = _table(tmp_path)
-    boxes = pd.DataFrame([{"image": table["image"][1], "x": 0.25, "y": 0.25, "width": 0.25, "height": 0.5}])
-    item = DetectionDataset(table, boxes, 64)[1]
-    assert item["target"].shape == (8, 8)
-    assert item["target"][3, 2] > 0.95
-    assert item["target"][0, 6] == 0
-    assert (item["known"] == 1).all()
-
-
-def test_implants_turn_normal_images_into_positives_with_a_target(tmp_path: Path) -> None:
-    dataset = DetectionDataset(_table(tmp_path)[:1], None, 64, implants=1.0, augment=True)
-    strongest = []
-    for epoch in range(6):
-        dataset.set_epoch(epoch)
-        assert dataset[0]["label"] == 1.0
-        strongest.append(dataset[0]["target"].max().item())
-    assert max(strongest) > 0.3
-    assert DetectionDataset(_table(tmp_path)[:1], None, 64, implants=0.0, augment=True)[0]["label"] == 0.0

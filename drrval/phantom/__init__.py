@@ -4,7 +4,6 @@ from drrval.phantom.accessories import Accessories, random_accessories
 from drrval.phantom.acquisition import PROTOCOLS, Protocol, acquire
 from drrval.phantom.anatomy import Anatomy, random_anatomy
 from drrval.phantom.labels import Label
-from drrval.phantom.legacy.course import SimulatedScan, disease_course, simulate_cohort
 from drrval.phantom.pose import Pose
 from drrval.phantom.thorax import Thorax, make_thorax
 
@@ -15,12 +14,9 @@ __all__ = [
     "Label",
     "Pose",
     "Protocol",
-    "SimulatedScan",
     "Thorax",
     "acquire",
-    "disease_course",
     "make_thorax",
     "random_accessories",
     "random_anatomy",
-    "simulate_cohort",
 ]

@@ -21,25 +21,8 @@ LUNG_NAMES = (
     *(f"lung_{side}" for side in SIDES),
     *(f"{kind}_{side}" for kind in KINDS for side in SIDES),
 )  # healthy lung, and each kind of lesion, of each side
-ORGAN_NAMES = (SILHOUETTE, HEART, RIBS, CLAVICLES, SCAPULAE)
+ORGAN_NAMES = (HEART, RIBS, CLAVICLES, SCAPULAE)
 
-_HIDING = (
-    Label.AIRWAY,
-    Label.OESOPHAGUS,
-    Label.MEDIASTINAL_FAT,
-    Label.AORTA,
-    Label.SUPERIOR_VENA_CAVA,
-    Label.PULMONARY_ARTERY,
-    Label.GREAT_VESSEL,
-    Label.DIAPHRAGM,
-    Label.LIVER,
-    Label.SPLEEN,
-    Label.STOMACH,
-    Label.BOWEL_GAS,
-    Label.VERTEBRA,
-    Label.DISC,
-    Label.STERNUM,
-)
 _COARSE_MM = 2.0
 _BACKGROUND_MM = (4.0, 15.0)  # grid, and reach of the mean over healthy lung
 _LEAST_WEIGHT = 1e-3  # less healthy lung than this is no neighbour
@@ -70,24 +53,29 @@ def lung_map(scan: VirtualScan) -> LabelMap:
     return _numbered(codes[lungs, lesions], cut_grid(scan.volume.grid, box), LUNG_NAMES)
 
 
-def organ_map(scan: VirtualScan) -> LabelMap:
-    """Heart, ribs, clavicles, scapulae and the silhouette of mediastinum and abdomen: names of :data:`ORGAN_NAMES`.
-
-    Without organ labels only the silhouette is there, found from the lungs (:func:`hidden_region`).
-    """
+def organ_map(scan: VirtualScan) -> LabelMap | None:
+    """Heart, ribs, clavicles and scapulae (names of :data:`ORGAN_NAMES`), or None for a scan without organ labels."""
     if scan.organs is None:
-        hidden, grid = hidden_region(scan.lungs, scan.volume.grid)
-        return _numbered(hidden.astype(np.uint8), grid, ORGAN_NAMES)
+        return None
     table = np.zeros(256, np.uint8)
-    table[list(_HIDING)] = 1
-    table[Label.HEART] = 2
+    table[Label.HEART] = 1
     for first in (RIB_RIGHT, RIB_LEFT):
-        table[first + 1 : first + 13] = 3
-    table[[Label.CLAVICLE_RIGHT, Label.CLAVICLE_LEFT]] = 4
-    table[[Label.SCAPULA_RIGHT, Label.SCAPULA_LEFT]] = 5
+        table[first + 1 : first + 13] = 2
+    table[[Label.CLAVICLE_RIGHT, Label.CLAVICLE_LEFT]] = 3
+    table[[Label.SCAPULA_RIGHT, Label.SCAPULA_LEFT]] = 4
     labels = table[scan.organs]
     box = bounding_box(labels > 0)
     return _numbered(labels[box], cut_grid(scan.volume.grid, box), ORGAN_NAMES)
+
+
+def silhouette_map(scan: VirtualScan) -> LabelMap:
+    """What hides lung in a frontal view (:func:`hidden_region`), under the name :data:`SILHOUETTE`.
+
+    It is found from the lungs also where organ labels are at hand, so that procedural and real chests follow one
+    convention.
+    """
+    hidden, grid = hidden_region(scan.lungs, scan.volume.grid)
+    return _numbered(hidden.astype(np.uint8), grid, (SILHOUETTE,))
 
 
 def hidden_region(lungs: npt.NDArray[np.uint8], grid: Grid) -> tuple[npt.NDArray[np.bool_], Grid]:

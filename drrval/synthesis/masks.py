@@ -83,8 +83,7 @@ def label_view(projected: Projections, shown: Mask, settings: LabelSettings) -> 
     lung = {side: paths.get(f"lung_{side}", none) + sick[side] for side in SIDES}
     masks = {f"lung_{side}": lung[side] >= settings.min_lung_cm for side in SIDES}
     if projected.geometry.view != "LL":
-        hidden = paths.get(SILHOUETTE, none) + paths.get(HEART, none)
-        masks |= visible_fields(lung, hidden, settings, projected.geometry.pixel_mm)
+        masks |= visible_fields(lung, paths.get(SILHOUETTE, none), settings, projected.geometry.pixel_mm)
     for side in SIDES:
         masks[f"lesion_{side}"] = masks[f"lung_{side}"] & (sick[side] >= settings.min_lesion_cm)
     shadows = masks["lesion_right"] | masks["lesion_left"]

@@ -15,7 +15,7 @@ from drrval.projection import DensityModel, project, project_labels
 from drrval.rendering import Patient, position
 from drrval.settings import MaterialSettings
 from drrval.simulation import VirtualScan
-from drrval.synthesis.anatomy import LabelMap, bounding_box, cut_grid, density_rise, lung_map, organ_map
+from drrval.synthesis.anatomy import LabelMap, bounding_box, cut_grid, density_rise, lung_map, organ_map, silhouette_map
 from drrval.synthesis.draw import Acquisition
 from drrval.volume import Grid
 
@@ -32,7 +32,7 @@ class PreparedScan:
     Attributes:
         scan: the CT with its labels.
         patient: the CT with its body found, ``hu`` cut to the body.
-        lungs, organs: label maps cut to what they hold.
+        labels: label maps of lungs and lesions, of what hides the lungs, and of organs, cut to what they hold.
         rise: density rise of the lesions, g/cm3, and its grid; None without lesions.
         lung_box_mm: LPS corners (2, 3) of the box around the lungs.
         flags: what the CT leaves out.
@@ -40,8 +40,7 @@ class PreparedScan:
 
     scan: VirtualScan
     patient: Patient
-    lungs: LabelMap
-    organs: LabelMap
+    labels: tuple[LabelMap, ...]
     rise: tuple[npt.NDArray[np.float32], Grid] | None
     lung_box_mm: npt.NDArray[np.float64]
     flags: tuple[str, ...]
@@ -84,8 +83,7 @@ def prepare(scan: VirtualScan, materials: MaterialSettings | None = None) -> Pre
     return PreparedScan(
         scan=scan,
         patient=patient,
-        lungs=lung_map(scan),
-        organs=organ_map(scan),
+        labels=tuple(m for m in (lung_map(scan), silhouette_map(scan), organ_map(scan)) if m is not None and m.names),
         rise=density_rise(scan),
         lung_box_mm=np.sort(scan.volume.grid.index_to_world(ends), axis=0),
         flags=clipping_flags(patient.ct, patient.body),
@@ -143,10 +141,9 @@ def project_view(prepared: PreparedScan, geometry: Geometry) -> Projections:
     area_density = project(patient.hu, patient.grid, geometry, density_model(patient.materials))
     area_density *= field
     paths: dict[str, Image] = {}
-    for labels in (prepared.lungs, prepared.organs):
-        if labels.names:
-            lengths = project_labels(labels.labels, labels.grid, geometry, len(labels.names)) * field
-            paths |= dict(zip(labels.names, lengths, strict=True))
+    for labels in prepared.labels:
+        lengths = project_labels(labels.labels, labels.grid, geometry, len(labels.names)) * field
+        paths |= dict(zip(labels.names, lengths, strict=True))
     rise = np.zeros(geometry.shape, np.float32)
     if prepared.rise is not None:
         values, grid = prepared.rise
