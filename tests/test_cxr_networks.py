@@ -18,7 +18,7 @@ pytest.importorskip("safetensors")
 from cxr_models.augment.fields import soft_ellipse  # noqa: E402
 from cxr_models.contract import CXRInput  # noqa: E402
 from cxr_models.data.detection import DetectionItem  # noqa: E402
-from cxr_models.networks.dlnet import DLNet, DLNetOutput, bounded  # noqa: E402
+from cxr_models.networks.dlnet import DLNet, DLNetOutput, LocalisationHead, bounded  # noqa: E402
 from cxr_models.networks.lsnet import LSNet  # noqa: E402
 from cxr_models.pneumonia import DLNetLightScorer  # noqa: E402
 from cxr_models.training.detection import dlnet_loss, roc_auc  # noqa: E402
@@ -57,6 +57,24 @@ def test_localisation_head_is_the_papers_sum() -> None:
     expected[2:, 2:] += 3.0
     expected[0, 0] += 5.0
     assert torch.equal(maps, expected)
+
+
+def test_localisation_head_learns_sparse_targets() -> None:
+    # Targets that are mostly 0 must not drive every map below the ReLU for good.
+    generator = torch.Generator().manual_seed(0)
+    target = (torch.rand(4, 16, 16, generator=generator) > 0.95).float()
+    fine = 3.0 * torch.randn(4, 6, 16, 16, generator=generator).abs()
+    fine[:, 2] += 4.0 * target
+    middle, coarse = torch.randn(4, 8, 8, 8, generator=generator), torch.randn(4, 10, 4, 4, generator=generator)
+    torch.manual_seed(0)
+    head = LocalisationHead((6, 8, 10), maps=4, width=8)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    for _ in range(80):
+        loss = (bounded(head(fine, middle, coarse)) - target.unsqueeze(1)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.6 * target.square().mean().item()  # better than predicting 0 everywhere
 
 
 def test_light_dlnet_localises_at_the_same_size() -> None:

@@ -84,7 +84,7 @@ def written(folder: Path, real: Images, procedural: Images) -> str:
     uncovered = sum(not image.covered for images in (real, procedural) for of in images.values() for image in of)
     draw(folder / "procedural.png", real, procedural)
     text = [
-        f"{len(real)} real and {len(procedural)} procedural chests, {VARIANTS} images of each in each view; common field "
+        f"{len(real)} real and {len(procedural)} procedural chests, {VARIANTS} images of each in each view; field "
         f"{FIELD_MM[0]:g} x {FIELD_MM[1]:g} mm on the panel, pixels of {PIXEL_MM:g} mm, blurred with a Gaussian of "
         f"{SHARPNESS_MM:g} mm FWHM; {uncovered} images do not cover the field.",
         accuracies(real, procedural),

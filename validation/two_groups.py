@@ -24,10 +24,10 @@ class Told:
     """How often subjects of two groups were put into the right one.
 
     Attributes:
-        shares: for each group, the share of images put right, one number per subject.
+        shares: for each group (both together if one), the share of images put right, one number per subject.
     """
 
-    shares: tuple[Array, Array]
+    shares: tuple[Array, ...]
 
     @property
     def balanced_accuracy(self) -> float:
@@ -89,7 +89,7 @@ def tell_apart(first: Group, second: Group, classify: Classifier) -> Told:
 
 
 def pooled(found: Sequence[Told]) -> Told:
-    """Several comparisons as one: the first group is the same in all of them, the second ones are different subjects."""
+    """Several comparisons as one: the first group is the same in all of them, the second ones differ."""
     return Told((np.mean([told.shares[0] for told in found], axis=0), np.concatenate([t.shares[1] for t in found])))
 
 

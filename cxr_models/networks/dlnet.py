@@ -58,7 +58,7 @@ class DLNet(nn.Module):
 
     Args:
         variant: ``dlnet`` (ResNet50, 128 localisation maps, as the paper) or ``dlnet-light`` (EfficientNet-Lite0, 32
-            maps; its feature maps have 40 to 320 channels, so 1x1 convolutions bring each to 96 before they are added).
+            maps; its feature maps have 40 to 1,280 channels, so 1x1 convolutions bring each to 96 before the sum).
         dropout: between the first two dense layers; the paper gives no rate.
 
     Raises:

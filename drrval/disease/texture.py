@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 from scipy.sparse import csr_array
-from scipy.spatial import KDTree
 
 Array = npt.NDArray[np.float32]
 Axes = tuple[Array, Array, Array]  # positions of the samples along z, y, x, evenly spaced
@@ -49,13 +49,50 @@ def lobules(axes: Axes, seed: tuple[int, ...], step_mm: float) -> tuple[Array, A
         two); both float32 ``[z, y, x]``.
     """
     coarse = [np.arange(axis[0], axis[-1] + 2 * step_mm, max(step_mm, _step(axis))) for axis in axes]
-    points, values = _lobule_centres(coarse, seed)
-    samples = np.stack(np.meshgrid(*coarse, indexing="ij"), axis=-1)
-    near, index = (np.asarray(found) for found in KDTree(points).query(samples, k=2))
-    apart = np.linalg.norm(points[index[..., 0]] - points[index[..., 1]], axis=-1)
-    wall = (near[..., 1] ** 2 - near[..., 0] ** 2) / (2.0 * apart)  # distance to the plane half-way between both
+    rng = np.random.default_rng(seed)
+    jitter = rng.uniform(-0.5, 0.5, (_KNOTS,) * 3 + (3,))
+    own = np.clip(rng.standard_normal((_KNOTS,) * 3), -2.0, 2.0)
+    wall, value = _cells(*(grid / _LOBULE_MM for grid in coarse), jitter, own)
     weights = [_linear_weights(axis, grid) for axis, grid in zip(axes, coarse, strict=True)]
-    return _resample(wall.astype(np.float32), weights), _resample(values[index[..., 0]].astype(np.float32), weights)
+    return _resample(wall * np.float32(_LOBULE_MM), weights), _resample(value, weights)
+
+
+@njit(cache=True, nogil=True)
+def _cells(z: Any, y: Any, x: Any, jitter: Any, own: Any) -> Any:
+    """Distance of each sample to the nearest wall between the cells of jittered lattice points, and its cell's value.
+
+    A wall is the plane half-way between the two nearest points. They lie among the 3 x 3 x 3 around the sample or,
+    where the second is farther than the next ones can be near, among the 5 x 5 x 5. All lengths are in units of the
+    lattice, which repeats.
+    """
+    n = jitter.shape[0]
+    wall, value = np.empty((z.size, y.size, x.size), np.float32), np.empty((z.size, y.size, x.size), np.float32)
+    for k, j, i in np.ndindex(wall.shape):
+        kz, ky, kx = round(z[k]), round(y[j]), round(x[i])
+        first, second, nearest, next_nearest = np.inf, np.inf, (0, 0, 0), (0, 0, 0)
+        for reach in (1, 2):
+            if reach == 2 and second <= 1.0:
+                break
+            side = 2 * reach + 1
+            for cell in np.ndindex((side, side, side)):
+                c = (kz + cell[0] - reach, ky + cell[1] - reach, kx + cell[2] - reach)
+                if reach == 2 and max(abs(c[0] - kz), abs(c[1] - ky), abs(c[2] - kx)) < 2:
+                    continue
+                shift = jitter[c[0] % n, c[1] % n, c[2] % n]
+                square = (c[0] + shift[0] - z[k]) ** 2 + (c[1] + shift[1] - y[j]) ** 2 + (c[2] + shift[2] - x[i]) ** 2
+                if square < first:
+                    second, next_nearest = first, nearest
+                    first, nearest = square, c
+                elif square < second:
+                    second, next_nearest = square, c
+        a, b = nearest, next_nearest
+        one, other = jitter[a[0] % n, a[1] % n, a[2] % n], jitter[b[0] % n, b[1] % n, b[2] % n]
+        apart = 0.0
+        for axis in range(3):
+            apart += (a[axis] + one[axis] - b[axis] - other[axis]) ** 2
+        wall[k, j, i] = (second - first) / (2.0 * np.sqrt(apart))
+        value[k, j, i] = own[a[0] % n, a[1] % n, a[2] % n]
+    return wall, value
 
 
 def _resample(field: Array, weights: list[csr_array]) -> Array:
@@ -94,16 +131,3 @@ def _sparse(weights: npt.NDArray[np.float64], columns: npt.NDArray[np.int64], kn
     data = weights.astype(np.float32).ravel()
     starts = np.arange(len(weights) + 1) * (data.size // len(weights))
     return csr_array((data, columns.ravel(), starts), shape=(len(weights), knots))
-
-
-def _lobule_centres(
-    axes: list[npt.NDArray[np.floating]], seed: tuple[int, ...]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Jittered lattice points that reach past the samples, and a value for each; the same for any window."""
-    rng = np.random.default_rng(seed)
-    jitter = rng.uniform(-0.5, 0.5, (_KNOTS,) * 3 + (3,))
-    own = np.clip(rng.standard_normal((_KNOTS,) * 3), -2.0, 2.0)
-    spans = (range(int(a[0] // _LOBULE_MM) - 2, int(a[-1] // _LOBULE_MM) + 4) for a in axes)
-    cells = np.array(list(itertools.product(*spans)))
-    wrapped = tuple((cells % _KNOTS).T)
-    return (cells + jitter[wrapped]) * _LOBULE_MM, own[wrapped]
