@@ -13,6 +13,7 @@ from drrval.errors import IntakeError
 from drrval.materials import hu_to_density
 from drrval.projection import project_labels
 from drrval.synthesis import LabelledRadiograph, PreparedScan, area_ratios, draw_image, make_image, prepare
+from drrval.synthesis.anatomy import density_rise
 from drrval.synthesis.masks import MASK_NAMES
 
 SETTINGS = settings()
@@ -47,6 +48,21 @@ def test_thickness_and_density_of_a_block_are_analytic(made: LabelledRadiograph)
     assert made.labels.thickness_cm[shadow] == pytest.approx(4.0, rel=0.02)
     rise = float(hu_to_density(-500.0) - hu_to_density(-850.0))
     assert made.labels.rise_g_cm2[shadow] == pytest.approx(4.0 * rise, rel=0.02)
+
+
+def test_density_rise_is_exact_where_the_scan_knows_its_own() -> None:
+    scan = chest()
+    before = np.where(scan.lesions > 0, np.float32(-850.0), scan.volume.hu)
+    noise = np.random.default_rng(0).normal(0.0, 60.0, before.shape).astype(np.float32)
+    noisy = replace(scan.volume, hu=scan.volume.hu + noise)
+    known = replace(scan, volume=noisy, rise_hu=scan.volume.hu - before)
+    found = density_rise(known)
+    assert found is not None
+    rise, grid = found
+    exact = (hu_to_density(noisy.hu) - hu_to_density(noisy.hu - known.rise_hu))[scan.lesions > 0].sum()
+    assert rise.sum() == pytest.approx(float(exact), rel=1e-4)
+    assert grid.spacing_mm == scan.volume.grid.spacing_mm
+    assert rise.max() > 0.8  # of air that became water
 
 
 def test_a_lesion_on_the_right_leaves_nothing_left(made: LabelledRadiograph) -> None:

@@ -1,4 +1,4 @@
-"""Measure what ``docs/physics.md`` and ``docs/statistics.md`` claim, and write it there.
+"""Measure what ``docs/physics.md``, ``docs/statistics.md`` and ``docs/virtual-cohorts.md`` claim, and write it there.
 
 ``python -m validation [SECTION ...]``; all sections by default.
 
@@ -16,8 +16,23 @@ from pathlib import Path
 
 from benchmarks.environments import MeasurementError
 
-SECTIONS = ("projector", "peers", "spectrum", "detector", "scatter", "realism", "coverage")
-PAGES = {"coverage": "statistics.md"}  # the others belong to physics.md
+SECTIONS = (
+    "projector",
+    "peers",
+    "spectrum",
+    "detector",
+    "scatter",
+    "realism",
+    "coverage",
+    "gallery",
+    "procedural",
+    "cohort",
+)
+PAGES = {  # the others belong to physics.md
+    "coverage": "statistics.md",
+    **dict.fromkeys(("gallery", "procedural", "cohort"), "virtual-cohorts.md"),
+}
+FOLDERS = dict.fromkeys(("gallery", "procedural"), "virtual")  # of images; the others' are in "validation"
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -27,9 +42,9 @@ def main(names: list[str]) -> int:
     if unknown:
         sys.stderr.write(f"Unknown sections {unknown}. Expected some of: {', '.join(SECTIONS)}.\n")
         return 2
-    images = DOCS / "images" / "validation"
-    images.mkdir(parents=True, exist_ok=True)
     for name in names or SECTIONS:
+        images = DOCS / "images" / FOLDERS.get(name, "validation")
+        images.mkdir(parents=True, exist_ok=True)
         page = DOCS / PAGES.get(name, "physics.md")
         try:
             measured = import_module(f"validation.{name}").report(images)

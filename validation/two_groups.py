@@ -24,10 +24,10 @@ class Told:
     """How often subjects of two groups were put into the right one.
 
     Attributes:
-        shares: for each group (both together if one), the share of images put right, one number per subject.
+        shares: for each group, the share of images put right, one number per subject.
     """
 
-    shares: tuple[Array, ...]
+    shares: tuple[Array, Array]
 
     @property
     def balanced_accuracy(self) -> float:

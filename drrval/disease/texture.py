@@ -52,7 +52,7 @@ def lobules(axes: Axes, seed: tuple[int, ...], step_mm: float) -> tuple[Array, A
     rng = np.random.default_rng(seed)
     jitter = rng.uniform(-0.5, 0.5, (_KNOTS,) * 3 + (3,))
     own = np.clip(rng.standard_normal((_KNOTS,) * 3), -2.0, 2.0)
-    wall, value = _cells(*(grid / _LOBULE_MM for grid in coarse), jitter, own)
+    wall, value = _cells(coarse[0] / _LOBULE_MM, coarse[1] / _LOBULE_MM, coarse[2] / _LOBULE_MM, jitter, own)
     weights = [_linear_weights(axis, grid) for axis, grid in zip(axes, coarse, strict=True)]
     return _resample(wall * np.float32(_LOBULE_MM), weights), _resample(value, weights)
 

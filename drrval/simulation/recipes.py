@@ -108,8 +108,12 @@ class Recipe:
 
     def _diseased(
         self, hu: HU, grid: Grid, lungs: Labels, lobes: Labels | None
-    ) -> tuple[HU, Labels, Labels, dict[str, float]]:
-        """Put the pneumonia of the day and other findings into a chest: its new HU, lungs, lesions, and the truth."""
+    ) -> tuple[HU, Labels, Labels, HU, dict[str, float]]:
+        """Put the pneumonia of the day and other findings into a chest.
+
+        Returns:
+            Its new HU, lungs, lesions, rise of HU by the pneumonia, and the truth.
+        """
         patient = self.patient
         lung_cm3 = float(np.count_nonzero(lungs)) * grid.voxel_volume_cm3
         course = draw_course(patient.seed, patient.severity, patient.pattern)
@@ -120,7 +124,7 @@ class Recipe:
             hu, lungs, lesions = found.hu, found.lungs, found.kept(lesions)
             lobes = None if lobes is None else np.where(lungs > 0, lobes, np.uint8(0))
         truth = disease_truth(lungs, lesions, grid.voxel_volume_cm3, lobes=lobes, rise_hu=inserted.rise_hu)
-        return hu, lungs, lesions, truth
+        return hu, lungs, lesions, inserted.rise_hu, truth
 
 
 def truth_row(recipe: Recipe, scan: VirtualScan) -> dict[str, str | float | None]:
@@ -155,7 +159,7 @@ class ProceduralScan(Recipe):
             pose=Pose(rotation_deg=c.rotation_deg, shift_mm=c.shift_mm, table_height_mm=c.table_height_mm),
             accessories=replace(worn, leads=0),  # they are one of the patient's findings
         )
-        hu, lungs, lesions, truth = self._diseased(thorax.hu, thorax.grid, thorax.lungs, thorax.lobes)
+        hu, lungs, lesions, rise_hu, truth = self._diseased(thorax.hu, thorax.grid, thorax.lungs, thorax.lobes)
         volume = acquire(hu, thorax.grid, self._protocol(), c.seed)
         return VirtualScan(
             volume=replace(volume, name=self.name),
@@ -164,6 +168,7 @@ class ProceduralScan(Recipe):
             truth=truth,
             lobes=np.where(lungs > 0, thorax.lobes, np.uint8(0)),
             organs=thorax.labels,
+            rise_hu=rise_hu,
         )
 
     @property
@@ -204,9 +209,9 @@ class InsertedScan(Recipe):
     def make(self) -> VirtualScan:
         """Build the scan; the same recipe gives the same bytes wherever and whenever it is built."""
         ct = read_ct(self.real.path, series_uid=self.real.series_uid or None)
-        hu, lungs, lesions, truth = self._diseased(ct.hu, ct.grid, find_lungs(ct, self.real), None)
+        hu, lungs, lesions, rise_hu, truth = self._diseased(ct.hu, ct.grid, find_lungs(ct, self.real), None)
         grid = moved(ct.grid, self.conditions.rotation_deg, self.conditions.shift_mm)
-        return VirtualScan(CTVolume(hu, grid, ct.scanned, self.name), lungs, lesions, truth)
+        return VirtualScan(CTVolume(hu, grid, ct.scanned, self.name), lungs, lesions, truth, rise_hu=rise_hu)
 
     def values(self) -> dict[str, Any]:
         """All that decides the scan but the contents of its inputs, JSON-ready."""

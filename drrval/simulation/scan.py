@@ -22,6 +22,7 @@ class VirtualScan:
             units over the lesions).
         lobes: uint8 ``[z, y, x]``: 0 elsewhere, 1 to 5 (right upper, middle, lower, left upper, lower), or None.
         organs: uint8 ``[z, y, x]``, :class:`drrval.phantom.Label`, or None for a real CT.
+        rise_hu: float32 ``[z, y, x]``, by how much the pneumonia raised each voxel, HU, or None where it is not known.
     """
 
     volume: CTVolume
@@ -30,3 +31,4 @@ class VirtualScan:
     truth: dict[str, float]
     lobes: npt.NDArray[np.uint8] | None = None
     organs: npt.NDArray[np.uint8] | None = None
+    rise_hu: npt.NDArray[np.float32] | None = None

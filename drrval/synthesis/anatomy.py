@@ -100,13 +100,23 @@ def hidden_region(lungs: npt.NDArray[np.uint8], grid: Grid) -> tuple[npt.NDArray
 
 
 def density_rise(scan: VirtualScan) -> tuple[npt.NDArray[np.float32], Grid] | None:
-    """How much denser the lesions are than healthy lung around them, g/cm3, cut to the lesions; None without any.
+    """How much denser the lesions are than healthy lung, g/cm3, cut to the lesions; None without any.
 
-    Healthy lung is the mean over healthy voxels of the same lung, weighted by a Gaussian of 15 mm; where none is near,
-    the mean of that lung. Less than nothing counts as nothing.
+    Exact where the scan knows its rise of Hounsfield units. Elsewhere healthy lung is the mean over healthy voxels of
+    the same lung, weighted by a Gaussian of 15 mm; where none is near, the mean of that lung; and less than nothing
+    counts as nothing.
     """
     if not scan.lesions.any():
         return None
+    if scan.rise_hu is not None:
+        box = bounding_box(scan.lesions > 0)
+        hu = scan.volume.hu[box]
+        rise = np.where(scan.lesions[box] > 0, hu_to_density(hu) - hu_to_density(hu - scan.rise_hu[box]), 0.0)
+        return rise.astype(np.float32), cut_grid(scan.volume.grid, box)
+    return _rise_over_surroundings(scan)
+
+
+def _rise_over_surroundings(scan: VirtualScan) -> tuple[npt.NDArray[np.float32], Grid]:
     around = bounding_box(scan.lungs > 0)
     hu, lungs, lesions = scan.volume.hu[around], scan.lungs[around], scan.lesions[around]
     grid = cut_grid(scan.volume.grid, around)

@@ -64,7 +64,7 @@ class LabelSettings(Settings):
         gt=0,
         le=20,
         description="mediastinum or abdomen on a ray, cm, that hides the lung: the visible lung field ends there. At "
-        "4 cm lung fields of eight real CTs fill 0.36 to 0.53 of their box, those drawn in OpenIST 0.44 to 0.56",
+        "4 cm lung fields of six real CTs fill 0.36 to 0.53 of their box, those drawn in OpenIST 0.44 to 0.56",
     )
     box_min_cm2: float = Field(
         2.0, ge=0, description="least area of a lesion's shadow that gets a box, cm2 on the panel"
@@ -125,7 +125,7 @@ class AcquisitionRanges(Settings):
 class ProcessingRanges(Settings):
     """How the displays of different makers differ.
 
-    The ranges are set so that the grey values of sets of frontal images have the quartiles of NIH ChestX-ray14.
+    The ranges were chosen by eye beside images of NIH ChestX-ray14; nothing was fitted.
     """
 
     style: dict[Literal["plain", "unsharp", "multi-frequency", "clahe"], float] = Field(
@@ -171,7 +171,7 @@ class SplitSettings(Settings):
         gt=0.5,
         le=1,
         description="chests of different patients that correlate by more are taken for the same chest, and may not "
-        "fall into different parts (eight real CTs: different patients up to 0.78, a scan and its noisy or cropped "
+        "fall into different parts (six real CTs: different patients up to 0.78, a scan and its noisy or cropped "
         "copy 0.986 to 1)",
     )
 
