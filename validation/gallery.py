@@ -71,7 +71,7 @@ def report(folder: Path) -> str:
     chests = [procedural(case) for case in CASES]
     draw(folder / "gallery.png", [shown for shown, _ in chests])
     heads = [
-        "",
+        "seed",
         "view",
         "sex, age",
         "disease",

@@ -61,6 +61,7 @@ CLASSIFIERS: dict[str, Classifier] = {"nearest neighbour": nearest_neighbour, "l
 SMALL = 32  # side of the downsampled image
 BINS = np.linspace(-2.5, 2.5, 33)  # of the normalised grey values
 FEWEST, MOST = 2, 24  # rings of the power spectrum, cycles over the field's height
+SEED = 11  # of the positions and exposures of the real scans
 JOBS = 2
 
 
@@ -73,7 +74,7 @@ def report(folder: Path) -> str:
     root = Path(os.environ.get("DRRVAL_DATA", Path(__file__).parents[2] / "shared" / "data")) / "ct"
     if not root.is_dir():
         raise MeasurementError("No development data here (set DRRVAL_DATA).")
-    real = {name.split(".")[0]: real_chest_images(root / name, seed) for seed, name in enumerate(REAL)}
+    real = {name.split(".")[0]: real_chest_images(root / name, SEED) for name in sorted(REAL)}
     recipes: list[Recipe] = list(simulate_cohort(COHORT))
     made = {r.scan_id: images for r, images in run_all(virtual_chest_images, recipes, JOBS, _died)}
     return written(folder, real, {recipe.scan_id: made[recipe.scan_id] for recipe in recipes})
