@@ -1,5 +1,5 @@
 # make demo: run the demonstration study.  make test: lint, types and tests.  Both build .venv when it is missing.
-# make bench: speed against other tools (BENCH_CT=PATH for a CT of your own).  make validate: docs/physics.md measured anew.
+# make bench: speed against other tools (BENCH_CT=PATH for a CT of your own).  make validate: docs/physics.md and docs/virtual-cohorts.md measured anew.
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out/demo

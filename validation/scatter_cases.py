@@ -145,9 +145,6 @@ def training() -> Iterator[Case]:
     for thickness in (40.0, 120.0, 200.0, 280.0):
         yield slab(thickness)
     yield slab(200.0, width_mm=200.0)
-    for seed in (32, 34, 95):  # with more than 22 mm of fat, as the first six have not
-        for view in ("PA", "AP", "LL"):
-            yield thorax(seed, view)
 
 
 def unseen() -> Iterator[Case]:
