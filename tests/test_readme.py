@@ -19,7 +19,7 @@ def test_python_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     volume = simulate_cohort(SimulateSettings(patients=1, timepoints=1, seed=1, spacing_mm=4.0))[0].make().volume
     write_volume(tmp_path / "ct.nii.gz", volume.hu.astype("int16"), volume.grid)
     snippets = blocks("python")
-    assert len(snippets) == 2
+    assert len(snippets) == 3
     for snippet in snippets:
         exec(snippet, {"__name__": "readme"})
     assert (tmp_path / "pa.png").stat().st_size > 0
