@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from drrval.cli.common import seed
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
@@ -15,7 +17,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--preset", help="geometry preset (default: the view's own)")
     parser.add_argument("--display", default="fixed", choices=("fixed", "minmax", "paper"), help="display rule")
     parser.add_argument("--backend", default="auto", help="projector: auto, separable, virtual, ray, cuda or deepdrr")
-    parser.add_argument("--seed", type=_seed, default=0, help="seed of the noise, a whole number from 0")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the noise, a whole number from 0")
     parser.add_argument("--series-uid", help="DICOM series to take where a folder holds several")
     parser.add_argument("--out", type=Path, required=True, help="file: .png, .tif, .nii.gz or .dcm")
     parser.set_defaults(run=_run)
@@ -42,10 +44,3 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"note: {message}")
     print(arguments.out)
     return 0
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
+
+from drrval.cli.common import add_job_options, log_on_screen
 
 
 def add_parser(commands: Any) -> None:
@@ -22,9 +23,6 @@ def add_parser(commands: Any) -> None:
         type=Path,
         help="folder that the cohort's paths are relative to (default: the study file's)",
     )
-    parser.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="scans worked on at the same time (default 1)"
-    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     mode.add_argument("--reports-only", action="store_true", help="rebuild tables, figures and pages; reads no CT")
@@ -33,18 +31,14 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="exit with 3 when a criterion of the study's `acceptance` is not met or cannot be computed",
     )
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar (none is shown outside a terminal)")
+    add_job_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from drrval.study.run import run_study
 
-    screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("drrval")
-    log.addHandler(screen)
-    try:
+    with log_on_screen():
         return run_study(
             arguments.study,
             out=arguments.out,
@@ -56,12 +50,3 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=False if arguments.no_progress else None,
             command=shlex.join(sys.argv),
         )
-    finally:
-        log.removeHandler(screen)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value

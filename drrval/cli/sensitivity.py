@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
+
+from drrval.cli.common import add_job_options, log_on_screen, positive
 
 
 def add_parser(commands: Any) -> None:
@@ -18,27 +19,20 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("study", type=Path, help="study file (YAML)")
     parser.add_argument("--sweep", type=Path, metavar="FILE", help="levels of each factor (YAML; default: built in)")
     parser.add_argument(
-        "--scans", type=_positive, metavar="N", help="sweep N scans, spread evenly over the cohort (default: all)"
+        "--scans", type=positive, metavar="N", help="sweep N scans, spread evenly over the cohort (default: all)"
     )
     parser.add_argument("--out", type=Path, help="output folder (default: out/NAME-sensitivity)")
     parser.add_argument(
         "--data-root", type=Path, help="folder that the cohort's paths are relative to (default: the study file's)"
     )
-    parser.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="scans worked on at the same time (default 1)"
-    )
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar (none is shown outside a terminal)")
+    add_job_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from drrval.study.sensitivity import run_sensitivity
 
-    screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("drrval")
-    log.addHandler(screen)
-    try:
+    with log_on_screen():
         return run_sensitivity(
             arguments.study,
             sweep_file=arguments.sweep,
@@ -49,12 +43,3 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=False if arguments.no_progress else None,
             command=shlex.join(sys.argv),
         )
-    finally:
-        log.removeHandler(screen)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from pathlib import Path
 from typing import Any
 
-from drrval.cli.render import _seed
-from drrval.cli.run_study import _positive
+from drrval.cli.common import add_job_options, log_on_screen, seed
 
 
 def add_parser(commands: Any) -> None:
@@ -24,7 +21,7 @@ def add_parser(commands: Any) -> None:
         nargs="?",
         help="YAML file with simulate: {patients: ..., timepoints: ..., ...} or insert: {...}; a study file will do",
     )
-    what.add_argument("--seed", type=_seed, metavar="S", help="without a file: one scan of one patient, drawn from S")
+    what.add_argument("--seed", type=seed, metavar="S", help="without a file: one scan of one patient, drawn from S")
     parser.add_argument("--out", type=Path, required=True, help="output folder")
     parser.add_argument(
         "--format", choices=("nifti", "dicom"), default="nifti", help="of the CTs (default nifti); labels are NIfTI"
@@ -32,10 +29,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--data-root", type=Path, help="folder of the real CTs of insert (default: the cohort file's folder)"
     )
-    parser.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="scans made at the same time (default 1)"
-    )
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar (none is shown outside a terminal)")
+    add_job_options(parser)
     parser.set_defaults(run=_run)
 
 
@@ -49,12 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
         cohort, folder = CohortSettings(simulate=one), Path()
     else:
         cohort, folder = load_virtual_cohort(arguments.cohort), arguments.cohort.parent
-    screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("drrval")
-    log.addHandler(screen)
-    log.setLevel(logging.INFO)
-    try:
+    with log_on_screen():
         failed = write_cohort(
             cohort,
             arguments.out,
@@ -63,6 +52,4 @@ def _run(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             progress=False if arguments.no_progress else None,
         )
-    finally:
-        log.removeHandler(screen)
     return 1 if failed else 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from pathlib import Path
 from typing import Any
 
-from drrval.cli.run_study import _positive
+from drrval.cli.common import add_job_options, log_on_screen
 
 
 def add_parser(commands: Any) -> None:
@@ -21,22 +19,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--data-root", type=Path, help="folder that the cohorts' paths are relative to (default: the file's folder)"
     )
-    parser.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="scans worked on at the same time (default 1)"
-    )
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar (none is shown outside a terminal)")
+    add_job_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from drrval.synthesis import load_synthesis, synthesize
 
-    screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("drrval")
-    log.addHandler(screen)
-    log.setLevel(logging.INFO)
-    try:
+    with log_on_screen():
         failed = synthesize(
             load_synthesis(arguments.settings),
             arguments.out,
@@ -44,6 +34,4 @@ def _run(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             progress=False if arguments.no_progress else None,
         )
-    finally:
-        log.removeHandler(screen)
     return 1 if failed else 0

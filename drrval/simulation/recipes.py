@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ Labels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(ABC):
     """What procedural scans and scans of real chests have in common.
 
     Attributes:
@@ -73,9 +74,9 @@ class Recipe:
         """Files and folders that the scan starts from."""
         return ()
 
+    @abstractmethod
     def make(self) -> VirtualScan:
         """Build the scan; the same recipe gives the same bytes wherever and whenever it is built."""
-        raise NotImplementedError
 
     def values(self) -> dict[str, Any]:
         """All that decides the scan but the contents of its inputs, JSON-ready."""
