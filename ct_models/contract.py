@@ -37,6 +37,8 @@ class CTScore:
         ratio_percent, ratio_right_percent, ratio_left_percent: 100 x lesion volume / lung volume, both, right, left.
         lung_cm3, lesion_cm3: volumes.
         p_pneumonia: probability of pneumonia, 0-1, or NaN.
+        slice_probability: float32 ``[z]``, probability that each axial slice shows pneumonia, 0-1 (0 where it holds
+            no lung), or None where the scorer does not look at slices.
         flags: short warnings (``lung_not_separated``...), empty when all is well.
     """
 
@@ -48,6 +50,7 @@ class CTScore:
     lung_cm3: float
     lesion_cm3: float
     p_pneumonia: float = float("nan")
+    slice_probability: npt.NDArray[np.float32] | None = None
     flags: tuple[str, ...] = ()
 
 

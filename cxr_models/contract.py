@@ -72,6 +72,7 @@ class CXRScore:
             left lung; NaN where the scorer does not measure it.
         p_pneumonia: probability of pneumonia, 0-1, or NaN.
         score: severity, 0-8, or NaN.
+        severity: calibrated continuous severity, 0-8, or NaN.
         lung_mask, lesion_mask: bool ``[row, col]`` on the pixels of the input image, or None; used for overlays only.
     """
 
@@ -80,6 +81,7 @@ class CXRScore:
     ratio_left_percent: float = float("nan")
     p_pneumonia: float = float("nan")
     score: float = float("nan")
+    severity: float = float("nan")
     lung_mask: npt.NDArray[np.bool_] | None = None
     lesion_mask: npt.NDArray[np.bool_] | None = None
 

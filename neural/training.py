@@ -63,6 +63,23 @@ class TrainingSettings:
     workers: int = 0
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a whole training run gives: everything that a store of weights needs.
+
+    Attributes:
+        network: with the best epoch's weights, in evaluation mode, on the CPU.
+        name: what the weights are called in a store (:mod:`neural.store`), such as ``lsnet-light``.
+        settings: numbers that belong to the weights, such as the input size and thresholds.
+        metrics: on the validation part of the data, by name.
+    """
+
+    network: nn.Module
+    name: str
+    settings: Mapping[str, float]
+    metrics: Mapping[str, float]
+
+
 @dataclass
 class _Progress:
     epoch: int = 0

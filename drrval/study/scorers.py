@@ -90,6 +90,12 @@ def score_ct(scorer: CTScorer, ct: CTVolume) -> CTScore:
         raise ScorerError(f"{where}: the lesion mask leaves the lungs. It must lie inside the lung mask.")
     _check_ranges(where, score, ("ratio_percent", "ratio_right_percent", "ratio_left_percent"), 100.0)
     _check_ranges(where, score, ("p_pneumonia",), 1.0)
+    slices = score.slice_probability
+    if slices is not None and (slices.shape != ct.hu.shape[:1] or not ((slices >= 0) & (slices <= 1)).all()):
+        raise ScorerError(
+            f"{where}: slice_probability must hold one probability (0-1) for each of the {ct.hu.shape[0]} slices; "
+            f"got shape {slices.shape}."
+        )
     return score
 
 
@@ -126,7 +132,7 @@ def score_radiograph(scorer: CXRScorer, radiograph: Radiograph, projected: Proje
         raise ScorerError(f"{where}: returned a {type(score).__name__}. It must return a cxr_models.contract.CXRScore.")
     _check_ranges(where, score, ("ratio_percent", "ratio_right_percent", "ratio_left_percent"), 100.0)
     _check_ranges(where, score, ("p_pneumonia",), 1.0)
-    _check_ranges(where, score, ("score",), 8.0)
+    _check_ranges(where, score, ("score", "severity"), 8.0)
     for mask in (score.lung_mask, score.lesion_mask):
         if mask is not None and (mask.dtype != np.bool_ or mask.shape not in (image.shape, radiograph.geometry.shape)):
             raise ScorerError(
