@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from drrval.errors import StudyError
 from drrval.settings import Settings
 
 Model = TypeVar("Model", bound=Settings)
+Record = TypeVar("Record")
 
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 _PLAIN = {
     "tuple_type": "It must be a list, such as [PA, AP]",
     "dict_type": "It must be a mapping of keys, such as {PA: chest-pa}",
     "model_type": "It must be a mapping of keys, such as {model: none}",
+    "dataclass_type": "It must be a mapping of keys",
+    "path_type": "It must be the path of a file or folder",
     "string_pattern_mismatch": "Use letters, digits, '.', '_' and '-', beginning with a letter or digit",
 }
 
@@ -54,36 +59,62 @@ def validated(model: type[Model], values: dict[str, Any], path: Path) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = list(
-            dict.fromkeys(_explain(problem, model) for problem in error.errors() if problem["type"] != "too_short")
-        )
-        raise StudyError("\n".join([f"{path} breaks {len(lines)} rule(s):", *lines])) from None
+        raise _explained([(p, p["loc"]) for p in error.errors()], model, path) from None
 
 
-def _explain(problem: Any, model: type[Settings]) -> str:
+def validated_dataclass(record: type[Record], values: dict[str, Any], path: Path) -> Record:
+    """Make a standard dataclass of what a file holds, unknown keys refused; for packages that know no pydantic.
+
+    Raises:
+        StudyError: naming the file, each key, the value given and what is allowed.
+    """
+    # Within a tuple, because pydantic takes a configuration for no dataclass itself.
+    adapter = TypeAdapter(tuple[record], config=ConfigDict(extra="forbid"))  # type: ignore[valid-type]
+    try:
+        return adapter.validate_python((values,))[0]
+    except ValidationError as error:
+        raise _explained([(p, p["loc"][1:]) for p in error.errors()], record, path) from None
+
+
+def _explained(problems: list[tuple[Any, tuple[int | str, ...]]], model: type, path: Path) -> StudyError:
+    """The error that lists every problem, each given with the keys that lead to it."""
+    told = [_explain(problem, keys, model) for problem, keys in problems if problem["type"] != "too_short"]
+    lines = list(dict.fromkeys(told))
+    return StudyError("\n".join([f"{path} breaks {len(lines)} rule(s):", *lines]))
+
+
+def _explain(problem: Any, keys: tuple[int | str, ...], model: type) -> str:
     """One line: the key, the value, the rule."""
-    parts = [str(p) for p in problem["loc"]]
+    parts = [str(key) for key in keys]
     key = ".".join(parts) or "the file"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"  {key}: is missing. Add this key."
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in _UNKNOWN_KEY:
         return f"  {key}: unknown key. Expected one of: {', '.join(_allowed_keys(model, parts[:-1]))}."
     message = _PLAIN.get(problem["type"], message)
     return f"  {key}: got {problem['input']!r}. {message}."
 
 
-def _allowed_keys(model: type[Settings], parents: list[str]) -> list[str]:
+def _allowed_keys(model: type, parents: list[str]) -> list[str]:
     """Keys of the settings that a path of keys leads to."""
     for part in parents:
-        if part.isdigit() or part not in model.model_fields:
+        fields = _fields(model)
+        if part.isdigit() or part not in fields:
             continue
-        model = _settings_in(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
+        model = _settings_in(fields[part]) or model
+    return list(_fields(model))
 
 
-def _settings_in(annotation: Any) -> type[Settings] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
+def _fields(model: type) -> dict[str, Any]:
+    """Names and types of the fields of settings or of a dataclass."""
+    if issubclass(model, Settings):
+        return {name: info.annotation for name, info in model.model_fields.items()}
+    return get_type_hints(model)
+
+
+def _settings_in(annotation: Any) -> type | None:
+    if isinstance(annotation, type) and (issubclass(annotation, Settings) or is_dataclass(annotation)):
         return annotation
     return next((m for a in getattr(annotation, "__args__", ()) if (m := _settings_in(a))), None)
 

@@ -138,6 +138,7 @@ def test_how_times_are_read(tmp_path: Path, times: list[str], read_as: str, days
     ("times", "found"),
     [
         (["05/03/2020", "01/04/2020", "02/04/2020"], r"Time 05/03/2020 looks like a date"),
+        (["5 Mar 2020", "1 Apr 2020", "2 Apr 2020"], r"Time 5 Mar 2020 looks like a date"),
         (["5.3.20", "1.4.20", "2.4.20"], r"Time 5.3.20 looks like a date"),
         (["2020-02-30", "2020-03-01", "2020-03-02"], r"Time 2020-02-30 looks like a date, but not all times are ISO"),
         (["2020-03-01", "visit 2", "visit 3"], r"Time 2020-03-01 looks like a date, but not all times are ISO"),

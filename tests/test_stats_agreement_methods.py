@@ -213,8 +213,8 @@ def test_intraclass_correlation_of_many_scans_is_concordance() -> None:
 
 
 def test_rmcorr_of_bland_1995() -> None:
-    # R rmcorr README: rmcorr(Subject, PacO2, pH, bland1995): r -0.5067697, 38 degrees of freedom, p 0.0008471081;
-    # R 4.2.2 lm(pH ~ factor(Subject) + PacO2): slope -0.10832304707.
+    # R rmcorr 0.6.0, README: rmcorr(Subject, PaCO2, pH, bland1995): r -0.5067697, 38 degrees of freedom,
+    # p 0.0008471081. R 4.2.2: lm(pH ~ factor(Subject) + PacO2): slope -0.10832304707.
     found = repeated_measures_correlation(bland_1995())
     assert found["r"].estimate == pytest.approx(-0.5067697, abs=5e-8)
     assert found["p_value"].estimate == pytest.approx(0.000847108109129, rel=1e-9)

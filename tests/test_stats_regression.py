@@ -84,6 +84,18 @@ def test_orthogonal_line_of_pearson() -> None:
     assert found["intercept"].estimate == pytest.approx(5.784, abs=5e-4)
 
 
+@pytest.mark.parametrize(
+    ("ratio", "intercept", "slope"),
+    [(1.0, -0.05891341044096, 1.05453934127710), (0.5, -0.03401494154353, 1.03414933035109)],
+)
+def test_deming_of_mcr(ratio: float, intercept: float, slope: float) -> None:
+    # R mcr 1.3.0 (its C routine calc_Deming), data creatinine: mcreg(serum.crea, plasma.crea, method.reg = "Deming",
+    # error.ratio = ratio).
+    found = deming(creatinine(), ratio, n_resamples=10)
+    assert found["intercept"].estimate == pytest.approx(intercept, rel=1e-11)
+    assert found["slope"].estimate == pytest.approx(slope, rel=1e-12)
+
+
 @pytest.mark.parametrize("ratio", [0.05, 1.0, 3.0, 40.0])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_deming_minimises_the_weighted_distances(ratio: float, sign: float) -> None:
@@ -142,10 +154,10 @@ def literal_passing_bablok(pairs: list[tuple[str, str]]) -> tuple[float, float]:
 
 
 def test_creatinine_of_mcr() -> None:
-    # R mcr, data creatinine: mcreg(serum.crea, plasma.crea, method.reg = "PaBa", method.ci = "analytical",
-    # slope.measure = "radian"): intercept -0.1171729, slope 1.0880089, 95 % intervals (-0.2001149, -0.0200000) and
-    # (1.0000000, 1.1730050), as printed by R. Wicklin, The DO Loop, 14 Feb 2022. mcr takes some slopes of exactly -1
-    # for others because 0.3 - 0.1 is not 0.2 in binary; the fourth decimal differs by that.
+    # R mcr 1.3.0 (its C routine calc_PaBa), data creatinine: mcreg(serum.crea, plasma.crea, method.reg = "PaBa",
+    # method.ci = "analytical", slope.measure = "radian"): intercept -0.1171729, slope 1.0880089, 95 % intervals
+    # (-0.2001149, -0.0200000) and (1.0000000, 1.1730050); printed by R. Wicklin, The DO Loop, 14 Feb 2022. mcr takes
+    # some slopes of exactly -1 for others because 0.3 - 0.1 is not 0.2 in binary; the fourth decimal differs by that.
     found = fit_passing_bablok(creatinine())
     slope, intercept = found["slope"], found["intercept"]
     assert slope.estimate == pytest.approx(1.0880, abs=2e-4)

@@ -1,13 +1,11 @@
-"""Agreement of courses: labels beyond chance, exclusion zone, quadrants, changes, slopes, permutation."""
+"""Agreement of courses: labels beyond chance, exclusion zone, quadrants, changes, slopes."""
 
 from __future__ import annotations
-
-from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from course_factory import courses, random_courses
 
 from drrval.errors import StudyError
 from drrval.stats.categories import (
@@ -29,7 +27,8 @@ from drrval.stats.changes import (
     zone_agreement,
 )
 from drrval.stats.courses import change_table, courses_of_pairs, make_courses
-from drrval.stats.paired import Analysis, analysis_table
+from drrval.stats.deviation_index import total_deviation
+from drrval.stats.paired import Analysis, PairedScans, analysis_table
 from drrval.stats.permutation import permutation_test
 from drrval.stats.slopes import patient_slopes, slope_agreement
 from drrval.stats.trend_analyses import trend_agreement
@@ -37,23 +36,6 @@ from drrval.stats.trends import trend_labels
 
 # Gwet, Handbook of Inter-Rater Reliability (data set cont3x3abstractors of R's irrCAC): two abstractors, 100 patients.
 ABSTRACTORS = np.array([[13, 0, 0], [0, 20, 7], [0, 4, 56]], dtype=float)
-
-
-def courses(*patients: tuple[list[float], list[float]], days: list[float] | None = None) -> pd.DataFrame:
-    """Courses of patients given as (reference values, test values), one day apart unless days are given."""
-    rows = [
-        {"who": f"p{number}", "when": (days or list(range(len(reference))))[place], "ct": x, "cxr": y}
-        for number, (reference, test) in enumerate(patients)
-        for place, (x, y) in enumerate(zip(reference, test, strict=True))
-    ]
-    return make_courses(pd.DataFrame(rows), patient="who", time="when", reference="ct", test="cxr")
-
-
-def random_courses(n_patients: int, n_times: int, seed: int = 0, noise: float = 5.0) -> pd.DataFrame:
-    generator = np.random.default_rng(seed)
-    x = 20 + 8 * generator.normal(size=(n_patients, 1)) + 6 * generator.normal(size=(n_patients, n_times))
-    y = 2 + 0.9 * x + noise * generator.normal(size=x.shape)
-    return courses(*[(list(a), list(b)) for a, b in zip(x, y, strict=True)])
 
 
 def estimates(analysis: Analysis) -> dict[str, float | None]:
@@ -200,57 +182,6 @@ def test_slope_agreement_by_hand() -> None:
     assert found["pearson_r"].estimate == pytest.approx(np.corrcoef([1, 2, -1, 0], [2, 2, 1, 0])[0, 1])
 
 
-def brute_force_p(table: pd.DataFrame) -> float:
-    """All joint orders of all patients' test values, one by one."""
-    sides = [(course["reference"].to_numpy(), course["test"].to_numpy()) for _, course in table.groupby("patient")]
-
-    def agreements(test: tuple[np.ndarray, ...]) -> int:
-        return sum(int(np.sum((np.diff(x) > 0) == (np.diff(y) > 0))) for (x, _), y in zip(sides, test, strict=True))
-
-    observed = agreements(tuple(y for _, y in sides))
-    joint = [agreements(orders) for orders in product(*[map(np.array, permutations(y)) for _, y in sides])]
-    return float(np.mean([number >= observed for number in joint]))
-
-
-def test_exact_permutation_against_brute_force() -> None:
-    table = courses(([1, 5, 3], [2, 6, 1]), ([4, 2, 2, 8], [1, 1, 0, 5]), ([1, 2], [5, 6]), ([9, 9, 9], [1, 2, 2]))
-    found = permutation_test(table)
-    assert found["p_value"].estimate == pytest.approx(brute_force_p(table), abs=1e-12)
-    assert "Exact" in found.method
-    assert found["p_value"].n_scans == 8
-
-
-def test_monte_carlo_permutation_agrees_with_the_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = random_courses(6, 4, seed=5)
-    exact = permutation_test(table)
-    monkeypatch.setattr("drrval.stats.permutation._EXACT_BUDGET", 0)
-    drawn = permutation_test(table, n_permutations=20_000, seed=1)
-    assert "Monte Carlo with 20000 draws" in drawn.method
-    p_value = exact["p_value"].estimate
-    assert drawn["p_value"].estimate == pytest.approx(p_value, abs=4 * np.sqrt(p_value * (1 - p_value) / 20_000))
-    assert drawn["expected_accuracy"].estimate == pytest.approx(exact["expected_accuracy"].estimate, abs=0.01)
-
-
-def test_permutation_p_is_honest_under_the_null() -> None:
-    # Test values have nothing to do with the reference: P(p <= 0.05) is at most 0.05.
-    generator = np.random.default_rng(0)
-    p_values = []
-    for _ in range(400):
-        x, y = generator.normal(size=(2, 8, 3))
-        table = pd.DataFrame({"patient": np.repeat(np.arange(8), 3), "reference": x.ravel(), "test": y.ravel()})
-        p_values.append(permutation_test(table)["p_value"].estimate)
-    low = sum(p <= 0.05 for p in p_values)
-    assert binomtest(low, 400, 0.05, alternative="greater").pvalue > 0.01
-    assert np.mean(p_values) > 0.5
-
-
-def test_many_scans_per_patient_are_drawn() -> None:
-    # Test and reference rise and fall together in all 44 intervals, which no random order does.
-    found = permutation_test(random_courses(4, 12, noise=0.0), n_permutations=199)
-    assert "Monte Carlo with 199 draws" in found.method
-    assert found["p_value"].estimate == pytest.approx(1 / 200)
-
-
 def test_trend_agreement_has_every_analysis_with_counts() -> None:
     found = trend_agreement(random_courses(9, 3), reference_zone=2.0, test_zone=4.0, n_resamples=200)
     table = analysis_table(found)
@@ -262,6 +193,19 @@ def test_trend_agreement_has_every_analysis_with_counts() -> None:
     assert (table.loc[table["analysis"] != "patient_slopes", "n_scans"] == 18).all()
     assert "2 points (reference) or 4 points (test)" in found[2].method
     assert "within 4 points" in found[3].method
+
+
+@pytest.mark.parametrize(("n_patients", "warned"), [(2, False), (9, True), (19, True), (20, False)])
+def test_short_intervals_of_few_patients_say_so(n_patients: int, warned: bool) -> None:
+    table = random_courses(n_patients, 3)
+    scans = PairedScans.of(table["reference"], table["test"], table["patient"])
+    for number, held in (
+        (total_deviation(scans, 5.0, n_resamples=100)["total_deviation_index"], 91),
+        (polar_concordance(change_table(table), 0.0, n_resamples=100)["sd_degrees"], 84),
+        (slope_agreement(table, n_resamples=100)["sd"], 85),
+    ):
+        assert (f"held the truth in {held} % of simulated studies" in number.note) == warned
+    assert "held the truth" not in slope_agreement(table, n_resamples=100)["bias"].note
 
 
 def test_same_seed_same_intervals() -> None:

@@ -125,8 +125,9 @@ def test_setup_repeats_have_the_stated_spread() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kvp: [3]", "kvp: got .*Extra inputs"),
-        ("kvp_change: 10", "kvp_change: got 10"),
+        ("kvp: [3]", "kvp: unknown key. Expected one of: kvp_change, sid_change_percent"),
+        ("kvp_change: [5]\nkvp_change: [-5]", "given twice"),
+        ("kvp_change: 10", "kvp_change: got 10. It must be a list"),
         ("kvp_change: [5, 5]", "lists a level twice"),
         ("kvp_change: [.nan]", "finite number"),
         ("exposure_factor: [0]", "greater than 0"),

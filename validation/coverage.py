@@ -19,13 +19,14 @@ from drrval.stats.passing_bablok_regression import passing_bablok
 from drrval.stats.regression import least_squares
 from drrval.stats.repeated_correlation import repeated_measures_correlation
 from drrval.stats.resampling import Patients
-from validation import trend_coverage
+from validation import skewed_coverage, trend_coverage
 from validation.markdown import table
 
 HEAD_OF_TRENDS = (
     "Trends: courses of the power model (mean 20, patients' SD 10, course SD 6, slope 0.9, test's patient SD 3, error "
     "SD 4 points)."
 )
+HEAD_OF_SKEWED = "Limits of agreement of differences that are not normal (offsets and errors of SD 4 points)."
 N_STUDIES, N_RESAMPLES = 1000, 2000
 # The analysis that forgets patients is tried on every fourth study only.
 NAIVE_EVERY = 4
@@ -110,7 +111,15 @@ METHODS: tuple[tuple[str, Method, tuple[str, ...], bool], ...] = (
 
 def report(images: Path) -> str:
     """Measure the coverage of every interval; ``images`` is not used."""
-    return f"{main_table()}\n\n{HEAD_OF_TRENDS}\n\n{trend_coverage.report(LARGE, SMALL)}"
+    return "\n\n".join(
+        [
+            main_table(),
+            HEAD_OF_TRENDS,
+            trend_coverage.report(LARGE, SMALL),
+            HEAD_OF_SKEWED,
+            skewed_coverage.report(LARGE, SMALL),
+        ]
+    )
 
 
 def main_table() -> str:

@@ -27,7 +27,7 @@ from drrval.stats.categories import (
 from drrval.stats.courses import patient_codes
 from drrval.stats.paired import Analysis, PairedScans
 from drrval.stats.regression import least_squares
-from drrval.stats.resampling import Floats, Interval, Resampling
+from drrval.stats.resampling import Floats, Interval, Resampling, warn_of_few
 from drrval.stats.sums import bootstrap_sums, ratio, standard_deviation
 
 POLAR_LIMIT_DEGREES = 30.0
@@ -196,11 +196,13 @@ def polar_concordance(changes: pd.DataFrame, zone: float, **resampling: Unpack[R
         }
 
     shares = {"concordance": kept}
+    found = bootstrap_sums(features, numbers, patient_codes(changes), NO_INTERVALS, shares, **resampling)
+    found["sd_degrees"] = warn_of_few(found["sd_degrees"], held=84)
     return Analysis(
         "polar",
         f"Angle of (reference change, test change) from the line of identity, mean changes within {zone:g} points left "
         f"out; concordance within {POLAR_LIMIT_DEGREES:g} degrees (Critchley 2011).",
-        bootstrap_sums(features, numbers, patient_codes(changes), NO_INTERVALS, shares, **resampling),
+        found,
     )
 
 

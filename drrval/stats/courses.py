@@ -14,6 +14,11 @@ from drrval.stats.pairs import natural_key
 SECONDS_PER_DAY = 86400.0
 COURSE_COLUMNS = ["patient", "time", "days", "reference", "test"]
 _DATE_LIKE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ].*)?")
+# A month's name and a number: 5 Mar 2020, 05-MAR-2020, March 2020.
+_MONTH_NAME = re.compile(
+    r"(?i)(?=.*\d)(.*[^a-z])?(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|"
+    r"oct(ober)?|nov(ember)?|dec(ember)?)([^a-z].*)?"
+)
 # 1 January 1900 to 31 December 2100 as DICOM writes dates.
 _DATE_NUMBERS = (19000101, 21001231)
 _WRITE_DATES = "Write every date as 2020-03-05, or give days as numbers, or labels that are no dates."
@@ -145,7 +150,9 @@ def _days(times: pd.Series) -> pd.Series | None:
     try:
         stamps = pd.to_datetime(times, format=None if pd.api.types.is_datetime64_any_dtype(times) else "ISO8601")
     except (ValueError, TypeError):
-        dates = [label for label in times.unique() if _DATE_LIKE.fullmatch(str(label))]
+        dates = [
+            label for label in map(str, times.unique()) if _DATE_LIKE.fullmatch(label) or _MONTH_NAME.fullmatch(label)
+        ]
         if dates:
             raise StudyError(
                 f"Time {dates[0]} looks like a date, but not all times are ISO dates. {_WRITE_DATES}"

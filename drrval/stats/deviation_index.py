@@ -12,11 +12,13 @@ from scipy.special import ndtr, ndtri
 
 from drrval.errors import StudyError
 from drrval.stats.paired import Analysis, PairedScans
-from drrval.stats.resampling import Floats, Resampling, patient_bootstrap
+from drrval.stats.resampling import Floats, Resampling, patient_bootstrap, warn_of_few
 from drrval.stats.variance_components import VarianceComponents
 
 # Halvings of the bracket: to 1e-12 of its width.
 _HALVINGS = 40
+# Percent of the intervals of few patients that hold the truth.
+_HELD = 91
 
 
 def total_deviation(
@@ -59,7 +61,8 @@ def total_deviation(
             "coverage_probability": _covered(np.full_like(bias, margin), bias, sd),
         }
 
-    numbers = patient_bootstrap(deviation, scans.patients, **resampling)
+    found = patient_bootstrap(deviation, scans.patients, **resampling)
+    numbers = {name: warn_of_few(number, _HELD) for name, number in found.items()}
     note = "" if scans.patients.n_patients > 1 else "One patient says nothing about the spread between patients."
     return Analysis("total_deviation", method, numbers, note)
 

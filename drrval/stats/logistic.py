@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import statsmodels.api as sm
 from scipy.optimize import linprog, minimize
 from scipy.special import expit, logsumexp
+from statsmodels.discrete.discrete_model import Logit
 
 from drrval.stats.resampling import Floats, Patients
 
@@ -74,7 +74,7 @@ def fit_mixed_logit(
     # Columns of the standard design in those of the given one: beta = turn @ standard beta.
     turn = np.diag(np.append(1 / scale, 1.0))
     turn[0, 1:-1] = -(centre / scale)[1:]
-    plain: Any = sm.Logit(calls, likelihood.design_by_scan).fit(disp=0)
+    plain: Any = Logit(calls, likelihood.design_by_scan).fit(disp=0)
     if np.bincount(patients.codes).max() == 1:
         return _plain_fit(plain, turn, names, "One scan per patient: no patient effect can be told from chance.")
     fit = likelihood.maximise(np.asarray(plain.params))

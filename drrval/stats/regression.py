@@ -7,8 +7,8 @@ from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
-import statsmodels.api as sm
 from scipy.stats import pearsonr
+from statsmodels.regression.linear_model import OLS
 
 from drrval.errors import StudyError
 from drrval.stats.clustered import CLUSTERED, clustered_test
@@ -70,7 +70,7 @@ def fit_line(x: npt.ArrayLike, y: npt.ArrayLike, names: tuple[str, str] = ("x", 
         if np.ptp(column) <= CONSTANT * np.abs(column).max():
             return LineFit(note=f"No regression: every {name} is {column[0]:g}, so correlation is not defined.")
     correlation = pearsonr(xs, ys)
-    line = sm.OLS(ys, sm.add_constant(xs)).fit()
+    line = OLS(ys, np.column_stack([np.ones_like(xs), xs])).fit()
     intercept, slope = (float(value) for value in line.params)
     return LineFit(
         pearson_r=float(correlation.statistic),

@@ -40,6 +40,8 @@ class Resampling(TypedDict, total=False):
 
 MAX_UNITS = 1000
 MIN_PATIENTS = 3
+FEW_PATIENTS = 20
+"""With fewer patients, :func:`warn_of_few` says how short of its level an interval falls."""
 # Weights per scan of one chunk of resamples: 10 million numbers are 80 MB. Statistics of very large tables are
 # functions of sums, so that a chunk need not get smaller than this many resamples.
 _CHUNK_NUMBERS = 10_000_000
@@ -197,6 +199,20 @@ def patient_bootstrap(
         name: _interval(replace(plain, estimate=_number(estimate)), draws[name], left_out[name], of_share.get(name, 0))
         for name, estimate in estimates.items()
     }
+
+
+def warn_of_few(number: Interval, held: int) -> Interval:
+    """Add a note to an interval of few patients that is known to be too narrow.
+
+    Args:
+        number: with or without an interval.
+        held: percent of the 95 % intervals of 9 patients with 3 scans each that held the truth (``python -m validation
+            coverage``).
+    """
+    if number.low is None or number.n_patients >= FEW_PATIENTS:
+        return number
+    note = f"Few patients: with 9, a 95 % interval of this number held the truth in {held} % of simulated studies."
+    return replace(number, note=" ".join(filter(None, [number.note, note])))
 
 
 def _drawn(n_units: int, n_resamples: int, seed: int, chunk: int) -> Iterator[Floats]:

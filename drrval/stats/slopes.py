@@ -11,7 +11,7 @@ from drrval.stats.changes import NO_DAYS
 from drrval.stats.courses import patient_codes
 from drrval.stats.paired import Analysis, PairedScans
 from drrval.stats.regression import least_squares
-from drrval.stats.resampling import Floats, Interval, Resampling
+from drrval.stats.resampling import Floats, Interval, Resampling, warn_of_few
 from drrval.stats.sums import bootstrap_sums, ratio, standard_deviation
 
 SLOPE_COLUMNS = ["patient", "n_scans", "days", "reference_slope", "test_slope"]
@@ -73,6 +73,7 @@ def slope_agreement(courses: pd.DataFrame, **resampling: Unpack[Resampling]) -> 
         found["pearson_r"] = least_squares(pairs, **resampling)["pearson_r"]
     shares = {"same_sign": np.ones(len(slopes), dtype=bool)}
     found |= bootstrap_sums(features, numbers, patient_codes(slopes), NO_DAYS, shares, **resampling)
+    found["sd"] = warn_of_few(found["sd"], held=85)
     n_left_out = courses["patient"].nunique() - len(slopes)
     return Analysis(
         "patient_slopes",

@@ -14,12 +14,12 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from drrval.errors import StudyError
 from drrval.geometry import Geometry, presets, view_geometry
 from drrval.settings import DetectorSettings, MaterialSettings, ScatterSettings, Settings, SpectrumSettings
+from drrval.settings_file import read_mapping, validated
 from drrval.stats.error_budget import NOMINAL
 from drrval.study.config import Study
 from drrval.study.fingerprint import noise_seed
@@ -142,20 +142,8 @@ def load_sweep(path: Path | None) -> SensitivitySettings:
     """
     if path is None:
         return SensitivitySettings()
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"Cannot read the sweep file {path}: {error}. Give the path of a YAML file.") from None
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise StudyError(f"{path} must hold a mapping such as 'kvp_change: [-10, 10]', not {type(values).__name__}.")
-    try:
-        return SensitivitySettings.model_validate(values)
-    except ValidationError as error:
-        allowed = ", ".join(SensitivitySettings.model_fields)
-        lines = [f"  {'.'.join(map(str, p['loc']))}: got {p['input']!r}. {p['msg']}." for p in error.errors()]
-        raise StudyError("\n".join([f"{path} breaks {len(lines)} rule(s):", *lines, f"Keys: {allowed}."])) from None
+    values = read_mapping(path, "sweep file", "kvp_change: [-10, 10]")
+    return validated(SensitivitySettings, values, path)
 
 
 def conditions(study: Study, sweep: SensitivitySettings, scan_id: str, view: str) -> list[Condition]:
