@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,24 @@ from drrval.study.config import ScorerSpec
 from drrval.volume import CTVolume, Grid
 
 _GROUPS = {"ct": "drrval.ct_models", "cxr": "drrval.cxr_models"}
-_LESION_OFFSET = 2  # labels of the projected anatomy: 1, 2 healthy right and left lung; 3, 4 lesion in them
+_LESION_OFFSET = 2  # of label_map()
+
+
+@runtime_checkable
+class ReadingScorer(Protocol):
+    """A radiograph scorer that also shows what its networks say before thresholds are applied.
+
+    Attributes:
+        name: what to call it.
+        localisation_threshold: where a pixel of the localisation map counts as diseased, 0-1.
+    """
+
+    name: str
+    localisation_threshold: float
+
+    def read(self, radiograph: CXRInput) -> Any:
+        """Give ``localisation`` (float32 ``[row, col]``, 0-1) and ``lungs.right``, ``lungs.left`` (bool)."""
+        ...
 
 
 def load_ct_scorer(spec: ScorerSpec) -> CTScorer:
@@ -99,10 +116,14 @@ def score_ct(scorer: CTScorer, ct: CTVolume) -> CTScore:
     return score
 
 
+def label_map(score: CTScore) -> npt.NDArray[np.uint8]:
+    """Lungs and lesions as one map, uint8 ``[z, y, x]``: 1, 2 healthy right and left lung; 3, 4 lesion in them."""
+    return score.lungs + np.where(score.lesion, _LESION_OFFSET, 0).astype(np.uint8)
+
+
 def project_anatomy(score: CTScore, grid: Grid, radiograph: Radiograph) -> ProjectedAnatomy:
     """Path length of each ray in lungs and lesions, with the geometry of a radiograph."""
-    labels = score.lungs + np.where(score.lesion, _LESION_OFFSET, 0).astype(np.uint8)
-    cm = project_labels(labels, grid, radiograph.geometry, LEFT + _LESION_OFFSET)
+    cm = project_labels(label_map(score), grid, radiograph.geometry, LEFT + _LESION_OFFSET)
     cm *= radiograph.field  # nothing is imaged outside the collimated field
     right, left, lesion_right, lesion_left = (
         cm[n - 1] for n in (RIGHT, LEFT, RIGHT + _LESION_OFFSET, LEFT + _LESION_OFFSET)
@@ -118,15 +139,55 @@ def score_radiograph(scorer: CXRScorer, radiograph: Radiograph, projected: Proje
     Raises:
         ScorerError: a view outside the contract, a scorer that failed, or a result outside the contract.
     """
+    image, geometry = radiograph.image.astype(np.float32), radiograph.geometry
+    given = cxr_input(scorer, image, geometry.pixel_mm, geometry.view, radiograph.source, projected)
+    return score_cxr(scorer, given, radiograph.source, geometry.shape)
+
+
+def cxr_input(
+    scorer: CXRScorer,
+    image: npt.NDArray[np.float32],
+    pixel_mm: float,
+    view: str,
+    source: str,
+    projected: ProjectedAnatomy | None = None,
+) -> CXRInput:
+    """Convert an image to a scorer's input contract.
+
+    Args:
+        scorer: whose contract it must keep.
+        image: float32 ``[row, col]``, 0-255, bone bright, the patient's right on the left (PA, AP), head up.
+        pixel_mm: pixel pitch, mm; NaN where it is not known.
+        view: DICOM view position.
+        source: what to call the image in messages.
+        projected: projected CT masks, which only a rendered radiograph has.
+
+    Raises:
+        ScorerError: a view outside the contract, masks that it needs and that are not there, or a size that would
+            stretch the image.
+    """
     contract = scorer.contract
-    view = radiograph.geometry.view
-    where = f"CXR scorer {scorer.name!r} on the {view} view of {radiograph.source}"
+    where = _cxr_place(scorer, view, source)
     if view not in contract.views:
-        raise ScorerError(
-            f"{where}: the scorer accepts views {contract.views}. Leave this view or this scorer out of the study."
-        )
-    image, pixel_mm = _converted(radiograph, scorer)
-    given = CXRInput(image, pixel_mm, view, projected if contract.needs_projection else None)
+        raise ScorerError(f"{where}: the scorer accepts views {contract.views}. Leave this view or this scorer out.")
+    if contract.needs_projection and projected is None:
+        raise ScorerError(f"{where}: the scorer reads projected CT masks, and a plain image has none. Name another.")
+    converted, pitch = _converted(image, pixel_mm, scorer)
+    return CXRInput(converted, pitch, view, projected if contract.needs_projection else None)
+
+
+def score_cxr(scorer: CXRScorer, given: CXRInput, source: str, shape: tuple[int, int]) -> CXRScore:
+    """Score a radiograph that was brought to the scorer's contract, and check the result.
+
+    Args:
+        scorer, given: see :func:`cxr_input`.
+        source: what to call the image in messages.
+        shape: of the image before it was converted; masks may have this shape or the converted one.
+
+    Raises:
+        ScorerError: a scorer that failed, or a result outside the contract.
+    """
+    where = _cxr_place(scorer, given.view, source)
     score = _guarded(where, lambda: scorer.score(given))
     if not isinstance(score, CXRScore):
         raise ScorerError(f"{where}: returned a {type(score).__name__}. It must return a cxr_models.contract.CXRScore.")
@@ -134,17 +195,37 @@ def score_radiograph(scorer: CXRScorer, radiograph: Radiograph, projected: Proje
     _check_ranges(where, score, ("p_pneumonia",), 1.0)
     _check_ranges(where, score, ("score", "severity"), 8.0)
     for mask in (score.lung_mask, score.lesion_mask):
-        if mask is not None and (mask.dtype != np.bool_ or mask.shape not in (image.shape, radiograph.geometry.shape)):
+        if mask is not None and (mask.dtype != np.bool_ or mask.shape not in (given.image.shape, shape)):
             raise ScorerError(
-                f"{where}: a {mask.dtype} mask of shape {mask.shape} came back for an image of shape {image.shape}."
+                f"{where}: a {mask.dtype} mask of shape {mask.shape} came back for an image of shape "
+                f"{given.image.shape}."
             )
     return score
 
 
-def _converted(radiograph: Radiograph, scorer: CXRScorer) -> tuple[npt.NDArray[np.float32], float]:
+def read_cxr(scorer: ReadingScorer, given: CXRInput, source: str) -> Any:
+    """What a scorer's networks say about a radiograph, before thresholds: see :class:`ReadingScorer`.
+
+    Raises:
+        ScorerError: the scorer failed, or its map or lungs are not on the pixels of the input.
+    """
+    where = _cxr_place(scorer, given.view, source)
+    reading = _guarded(where, lambda: scorer.read(given))
+    shapes = [maps.shape for maps in (reading.localisation, reading.lungs.right, reading.lungs.left)]
+    if set(shapes) != {given.image.shape}:
+        raise ScorerError(f"{where}: read() gave maps of shapes {shapes} for an image of shape {given.image.shape}.")
+    return reading
+
+
+def _cxr_place(scorer: CXRScorer | ReadingScorer, view: str, source: str) -> str:
+    return f"CXR scorer {scorer.name!r} on the {view} view of {source}"
+
+
+def _converted(
+    image: npt.NDArray[np.float32], pixel_mm: float, scorer: CXRScorer
+) -> tuple[npt.NDArray[np.float32], float]:
     contract = scorer.contract
-    image = radiograph.image.astype(np.float32) / 255.0
-    pixel_mm = radiograph.geometry.pixel_mm
+    image = image / np.float32(255.0)
     if contract.polarity == "bone-dark":
         image = 1.0 - image
     if contract.size is not None and contract.size != image.shape:
