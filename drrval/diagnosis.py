@@ -6,7 +6,9 @@ up front, so that the report comes out however broken the rest is.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import os
 import platform
 import shutil
@@ -55,6 +57,7 @@ def diagnose() -> dict[str, list[Check]]:
         "packages": packages(),
         "backends": [*cpu_backends(), cuda_backend(), deepdrr_backend()],
         "extras": extras(),
+        "networks": [pytorch(), onnx_runtime()],
         "scorers": scorers(),
         "weights": weights(),
     }
@@ -172,6 +175,30 @@ def deepdrr_backend() -> Check:
     return Check("deepdrr", True, f"deepdrr {report['versions']['deepdrr']} in {where}")
 
 
+def pytorch() -> Check:
+    """What the networks run on."""
+    try:
+        import torch
+    except Exception as error:  # a broken installation can fail in any way; packages() says how to mend it
+        return Check("torch", False, f"{type(error).__name__}: {error}", "pip install torch")
+    if torch.cuda.is_available():
+        return Check("torch", True, f"{torch.__version__}, runs on {torch.cuda.get_device_name()}")
+    build = f"built for CUDA {torch.version.cuda}, no GPU found" if torch.version.cuda else "built without CUDA"
+    return Check(
+        "torch", True, f"{torch.__version__}, runs on the CPU with {torch.get_num_threads()} threads ({build})"
+    )
+
+
+def onnx_runtime() -> Check:
+    """Whether ONNX models can be used as scorers."""
+    try:
+        import onnxruntime
+    except Exception as error:  # as above
+        return Check("onnxruntime", False, f"{type(error).__name__}: {error}", "pip install 'drrval[onnx]'")
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return Check("onnxruntime", True, f"{onnxruntime.__version__}, runs on {providers}")
+
+
 def scorers() -> list[Check]:
     """The scorers that are registered as entry points, and whether they can be imported."""
     checks = []
@@ -189,14 +216,30 @@ def scorers() -> list[Check]:
 
 
 def weights() -> list[Check]:
-    """Model weights that ship with the scorer packages."""
+    """Model weights that ship with the scorer packages: whether each is the file that its registry pins."""
     checks = []
     for package in _WEIGHT_PACKAGES:
         folder = Path(str(files(package)))
-        for file in sorted(folder.rglob("*.safetensors")):
-            name = f"{package}/{file.relative_to(folder).as_posix()}"
-            checks.append(Check(name, True, f"{file.stat().st_size / 1e6:.1f} MB"))
+        pinned: dict[Path, str] = {}
+        for registry in sorted(folder.rglob("registry.json")):
+            entries = json.loads(registry.read_text(encoding="utf-8")).values()
+            pinned |= {registry.parent / entry["file"]: entry["sha256"] for entry in entries}
+        for file in sorted({*pinned, *folder.rglob("*.safetensors")}):
+            checks.append(_weight_file(file, f"{package}/{file.relative_to(folder).as_posix()}", pinned.get(file)))
     return checks
+
+
+def _weight_file(file: Path, name: str, pinned: str | None) -> Check:
+    remedy = "Install drrval again."
+    if not file.is_file():
+        return Check(name, False, "is missing", remedy)
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    detail = f"{file.stat().st_size / 1e6:.1f} MB, SHA-256 {found[:12]}..."
+    if pinned is None:
+        return Check(name, False, f"{detail}, which no registry pins", remedy)
+    if found != pinned:
+        return Check(name, False, f"{detail}, but {pinned[:12]}... is pinned: damaged or replaced", remedy)
+    return Check(name, True, f"{detail} as pinned")
 
 
 def _requirements(extra: str) -> list[Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import sys
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from types import SimpleNamespace
 
@@ -201,8 +203,47 @@ def test_a_scorer_that_cannot_be_imported(monkeypatch):
 
 
 def test_weights_that_ship_with_a_package(monkeypatch, tmp_path):
-    (tmp_path / "lungs").mkdir()
-    (tmp_path / "lungs/unet.safetensors").write_bytes(bytes(1_500_000))
+    (tmp_path / "weights").mkdir()
+    good, damaged, loose = (tmp_path / f"weights/{name}.safetensors" for name in ("good", "damaged", "loose"))
+    for file in (good, damaged, loose):
+        file.write_bytes(bytes(1_500_000))
+    sha256 = hashlib.sha256(good.read_bytes()).hexdigest()
+    pins = {"good": sha256, "damaged": "0" * 64, "gone": sha256}
+    registry = {name: {"file": f"{name}.safetensors", "sha256": pin} for name, pin in pins.items()}
+    (tmp_path / "weights/registry.json").write_text(json.dumps(registry))
     monkeypatch.setattr(diagnosis, "files", lambda _: tmp_path)
     monkeypatch.setattr(diagnosis, "_WEIGHT_PACKAGES", ("ct_models",))
-    assert diagnosis.weights() == [Check("ct_models/lungs/unet.safetensors", True, "1.5 MB")]
+    checks = diagnosis.weights()
+    size = f"1.5 MB, SHA-256 {sha256[:12]}..."
+    assert [(check.name.removeprefix("ct_models/weights/"), check.ok, check.detail) for check in checks] == [
+        ("damaged.safetensors", False, f"{size}, but 000000000000... is pinned: damaged or replaced"),
+        ("gone.safetensors", False, "is missing"),
+        ("good.safetensors", True, f"{size} as pinned"),
+        ("loose.safetensors", False, f"{size}, which no registry pins"),
+    ]
+
+
+def test_the_bundled_weights_are_as_pinned():
+    checks = diagnosis.weights()
+    assert named(checks, "cxr_models/weights/lsnet-light.safetensors").ok
+    assert all(check.ok for check in checks)
+
+
+def test_what_networks_run_on(monkeypatch):
+    assert diagnosis.pytorch().detail.startswith(version("torch"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Some Card")
+    assert diagnosis.pytorch().detail.endswith("runs on Some Card")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert not diagnosis.pytorch().ok
+
+
+def test_onnx_runtime_is_optional(monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "onnxruntime", SimpleNamespace(__version__="9", get_available_providers=lambda: ["A"])
+    )
+    assert diagnosis.onnx_runtime() == Check("onnxruntime", True, "9, runs on A")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    check = diagnosis.onnx_runtime()
+    assert (check.ok, check.remedy) == (False, "pip install 'drrval[onnx]'")
+    assert not check.core

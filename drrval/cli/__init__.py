@@ -14,12 +14,27 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_BACKEND = 0, 1, 2, 127
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command."""
-    from drrval.cli import agree, check, doctor, insert, render, run_study, sensitivity, simulate, synthesize
+    from drrval.cli import (
+        agree,
+        check,
+        doctor,
+        evaluate,
+        insert,
+        render,
+        run_study,
+        score,
+        score_ct,
+        sensitivity,
+        simulate,
+        synthesize,
+        train,
+    )
 
     parser = argparse.ArgumentParser(prog="drrval", description="CT-to-DRR validation of chest-radiograph models.")
     parser.add_argument("--version", action="version", version=f"drrval {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (run_study, check, render, simulate, insert, synthesize, agree, sensitivity, doctor):
+    listed = (run_study, check, score, score_ct, render, simulate, insert, synthesize)
+    for module in (*listed, train, evaluate, agree, sensitivity, doctor):
         module.add_parser(commands)
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -59,6 +60,8 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def _start_worker(threads: int) -> None:
+    _limit_openmp(threads)  # before Numba loads it
+
     import numba
     import SimpleITK as sitk
 
@@ -66,6 +69,21 @@ def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
     numba.set_num_threads(min(threads, numba.get_num_threads()))
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+
+def _limit_openmp(threads: int) -> None:
+    """Give the threads of Numba and PyTorch their share of the cores, without importing PyTorch.
+
+    Both use OpenMP, which takes its number of threads from the first that loads it: from ``NUMBA_NUM_THREADS`` where
+    that is Numba, else from ``OMP_NUM_THREADS``. A smaller number that the user stated stays. Numba allows no other
+    number once it runs.
+    """
+    for name in ("OMP_NUM_THREADS",) if "numba" in sys.modules else ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        stated = os.environ.get(name, "")
+        share = min(threads, int(stated)) if stated.isdigit() and int(stated) > 0 else threads
+        os.environ[name] = str(share)
+    if "torch" in sys.modules:  # a script that imports PyTorch and then runs a study
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def _end_with_parent() -> None:

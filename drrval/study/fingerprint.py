@@ -13,11 +13,16 @@ from typing import Any
 from drrval.intake import input_digest
 from drrval.simulation import Recipe
 from drrval.study.cohort import PlannedScan
-from drrval.study.config import Study
+from drrval.study.config import ScorerSpec, Study
+from drrval.study.scorer_cache import option_files
 from drrval.study.scorers import scorer_source
 
 # Packages whose version can change a rendered pixel or a score.
-_NUMERICAL = ("numpy", "scipy", "numba", "SimpleITK", "pydicom", "scikit-image", "pillow", "spekpy", "xraydb", "torch")
+_NUMERICAL = (
+    *("numpy", "scipy", "numba", "SimpleITK", "pydicom", "scikit-image", "pillow", "spekpy", "xraydb", "torch"),
+    *("onnxruntime", "torchxrayvision", "lungmask"),  # of the adapters
+)
+_PACKAGES = ("drrval", "cxr_models", "ct_models", "neural")
 # Settings that do not change what a scan's folder holds.
 _STUDY_ONLY = ("name", "description", "cohort", "statistics", "acceptance")
 
@@ -76,8 +81,8 @@ def study_sha256(study: Study) -> str:
 
 @cache
 def code_digest() -> str:
-    """SHA-256 over the source and data files of drrval, cxr_models and ct_models."""
-    return _sha256([_folder_digest(Path(str(files(package)))) for package in ("drrval", "cxr_models", "ct_models")])
+    """SHA-256 over the source, data and weight files of drrval's packages."""
+    return _sha256([_folder_digest(Path(str(files(package)))) for package in _PACKAGES])
 
 
 @cache
@@ -92,16 +97,29 @@ def library_versions() -> dict[str, str]:
     return found
 
 
+def scorer_digest(spec: ScorerSpec, kind: str) -> str:
+    """SHA-256 over a scorer's package with the weights in it (or its module file) and every file its options name.
+
+    A folder that an option names counts with all its files, so that new weights in it are new.
+
+    Args:
+        spec: the scorer.
+        kind: ``ct`` or ``cxr``.
+
+    Raises:
+        ScorerError: the scorer cannot be loaded, or comes from no file.
+    """
+    source = scorer_source(spec, kind)
+    code = _folder_digest(source) if source.is_dir() else _file_digest(source)
+    return _sha256([code, *(_file_digest(path) for path in option_files(spec))])
+
+
 def _scorer_digests(study: Study) -> dict[str, str]:
-    """Per scorer: the code of its package (or module file), and every file that its options name."""
-    digests = {}
-    for kind, specs in (("ct", study.scorers.ct), ("cxr", study.scorers.cxr)):
-        for spec in specs:
-            source = scorer_source(spec, kind)
-            code = _folder_digest(source) if source.is_dir() else _file_digest(source)
-            named = [Path(v) for v in spec.options.values() if isinstance(v, str)]
-            digests[f"{kind}:{spec.label}"] = _sha256([code, *(_file_digest(path) for path in named if path.is_file())])
-    return digests
+    return {
+        f"{kind}:{spec.label}": scorer_digest(spec, kind)
+        for kind, specs in (("ct", study.scorers.ct), ("cxr", study.scorers.cxr))
+        for spec in specs
+    }
 
 
 @cache

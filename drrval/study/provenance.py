@@ -16,6 +16,7 @@ from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
 from drrval.study.fingerprint import code_digest, library_versions, study_sha256
 from drrval.study.records import Record
+from drrval.study.scorer_cache import weights_sha256
 from drrval.study.store import write_json
 
 # Settings that may change between scoring and a rebuilt report.
@@ -95,7 +96,7 @@ def finished_plan(study: Study, folder: Path) -> list[PlannedScan]:
 
 
 def write_run(study: Study, folder: Path, command: str) -> None:
-    """Write ``logs/run-TIME.json``: command, versions, code hash."""
+    """Write ``logs/run-TIME.json``: command, versions, hashes of the code and of the scorers' weights."""
     started = datetime.datetime.now(datetime.UTC)
     write_json(
         folder / "logs" / f"run-{started:%Y%m%dT%H%M%S.%fZ}.json",
@@ -109,6 +110,7 @@ def write_run(study: Study, folder: Path, command: str) -> None:
             "libraries": library_versions(),
             "study_seed": study.seed,
             "study_sha256": study_sha256(study),
+            "weights_sha256": weights_sha256(study),
         },
     )
 

@@ -16,6 +16,7 @@ from drrval.geometry import presets
 from drrval.report.html import write_reports
 from drrval.stats import agreement_document, agreement_table, evaluate
 from drrval.stats.acceptance import all_met
+from drrval.stats.ct_scorers import ct_scorers_document, ct_scorers_table, flag_disagreements
 from drrval.study.cohort import PlannedScan, plan_cohort
 from drrval.study.config import Study, load_study
 from drrval.study.fingerprint import input_sha256, scan_key, study_sha256
@@ -167,16 +168,19 @@ def _finish(study: Study, scans: list[PlannedScan], records: list[Record], folde
 def _write_results(study: Study, scans: list[PlannedScan], records: list[Record], folder: Path) -> list[dict[str, Any]]:
     """Write the result tables; return the outcomes of the acceptance criteria."""
     results = folder / "results"
+    reference, points = study.scorers.reference_name, study.statistics.ct_disagreement_points
     table = to_table([row for record in records for row in record["measurements"]])
-    agreement = agreement_document(
-        table, study.scorers.reference_name, study.statistics.exclude_flags, study.comparison()
-    )
+    table = flag_disagreements(table, reference, points)
+    agreement = agreement_document(table, reference, study.statistics.exclude_flags, study.comparison())
+    ct_scorers = ct_scorers_document(table, reference, points, study.statistics.exclude_flags, study.comparison())
     outcomes = evaluate([stated.criterion() for stated in study.acceptance], agreement["results"])
     intake = pd.DataFrame([_intake_row(s, r) for s, r in zip(scans, records, strict=True)])
     write_text(results / "measurements.tsv", to_tsv(table))
     write_json(results / "measurements.json", DICTIONARY)
     write_json(results / "agreement.json", agreement)
     write_text(results / "agreement_table.tsv", to_tsv(agreement_table(agreement)))
+    write_json(results / "ct_scorers.json", ct_scorers)
+    write_text(results / "ct_scorers_table.tsv", to_tsv(ct_scorers_table(ct_scorers)))
     write_json(
         results / "acceptance.json",
         {
