@@ -74,6 +74,11 @@ def load_weights(model: nn.Module, folder: Path, name: str) -> str:
     return load_file(model, folder / entry["file"], sha256=entry["sha256"])
 
 
+def has_weights(folder: Path, name: str) -> bool:
+    """Whether a store holds weights of this name."""
+    return name in _registry(folder)
+
+
 def load_settings(folder: Path, name: str) -> dict[str, float]:
     """The numbers that belong to the weights.
 

@@ -49,6 +49,9 @@ class TrainingSettings:
         seed: of weights' shuffling, dropout and augmentation.
         device: ``auto`` takes a GPU if there is one; or a PyTorch device name.
         workers: processes that prepare batches; 0 prepares them in this one.
+
+    Raises:
+        ValueError: a number of epochs or images below 1, or a rate that is not above 0.
     """
 
     epochs: int = 30
@@ -61,6 +64,13 @@ class TrainingSettings:
     seed: int = 0
     device: str = "auto"
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "stagnation_epochs", "stopping_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: training needs a number of 1 or more.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate:g} must be above 0.")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
 pytest.importorskip("safetensors")
 
-from neural.store import load_file, load_settings, load_weights, save_weights  # noqa: E402
+from neural.store import has_weights, load_file, load_settings, load_weights, save_weights  # noqa: E402
 from neural.training import TrainingSettings, fit  # noqa: E402
 
 
@@ -66,6 +66,13 @@ def test_store_names_what_it_has(tmp_path: Path) -> None:
     _store(tmp_path)
     with pytest.raises(KeyError, match=r"No weights are called 'tory'.*There are: toy"):
         load_weights(_model(), tmp_path, "tory")
+
+
+def test_store_knows_what_it_holds(tmp_path: Path) -> None:
+    assert not has_weights(tmp_path, "toy")
+    _store(tmp_path)
+    assert has_weights(tmp_path, "toy")
+    assert not has_weights(tmp_path, "other")
 
 
 def test_store_refuses_what_half_precision_cannot_hold(tmp_path: Path) -> None:
@@ -152,3 +159,9 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"The loss is .* in epoch 0: lower the learning rate"):
         fit(_model(), broken, _Points(), _validate, _SETTINGS, tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"stagnation_epochs": 0}, {"learning_rate": 0.0}])
+def test_training_settings_that_cannot_train_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=0"):
+        TrainingSettings(**wrong)  # type: ignore[arg-type]
