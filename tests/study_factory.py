@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ct_models.contract import CTInput, CTScore
 from ct_models.opacity import OpacityScorer
 
@@ -36,3 +38,14 @@ class FlaggedScorer(OpacityScorer):
 
     def score(self, ct: CTInput) -> CTScore:
         return replace(super().score(ct), flags=("lungs_joined",))
+
+
+class SlicingScorer(OpacityScorer):
+    """The opacity scorer with a lower threshold, so more lesion; a slice with lesion counts as positive."""
+
+    def __init__(self) -> None:
+        super().__init__(threshold_hu=-800.0)
+
+    def score(self, ct: CTInput) -> CTScore:
+        found = super().score(ct)
+        return replace(found, slice_probability=found.lesion.any(axis=(1, 2)).astype(np.float32))

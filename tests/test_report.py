@@ -19,6 +19,7 @@ from drrval.report import methods_text, write_reports
 from drrval.report.text import accuracy_text, file_label, number, p_text, plain
 from drrval.stats import ComparisonSettings, agreement_document, agreement_table, evaluate
 from drrval.stats.acceptance import Criterion, all_met
+from drrval.stats.ct_scorers import ct_scorers_document
 from drrval.study.config import Study
 
 HOSTILE = "<script>alert('x')</script> & \"q\""
@@ -100,9 +101,11 @@ QUICK = ComparisonSettings(n_resamples=100)
 CRITERIA = [Criterion("pearson_r", bound="estimate", at_least=0.9), Criterion("bias", within=5)]
 
 
-def write_agreement(out: Path, document: dict[str, Any]) -> None:
+def write_agreement(out: Path, numbers: pd.DataFrame) -> None:
     """The agreement, and two criteria on it: one met, one not computable with two patients."""
+    document = agreement_document(numbers, "opacity", settings=QUICK)
     write_json(out / "results/agreement.json", document)
+    write_json(out / "results/ct_scorers.json", ct_scorers_document(numbers, "opacity", settings=QUICK))
     agreement_table(document).to_csv(out / "results/agreement_table.tsv", sep="\t", index=False)
     outcomes = evaluate(CRITERIA, document["results"])
     acceptance = {"study_sha256": "ab" * 32, "all_met": all_met(outcomes), "outcomes": outcomes}
@@ -128,7 +131,7 @@ def make_output(out: Path, *, failed: bool = True) -> Path:
     table = pd.DataFrame(rows)
     table.to_csv(out / "results/measurements.tsv", sep="\t", index=False)
     numbers = table.assign(ratio_percent=table["ratio_percent"].astype(float))
-    write_agreement(out, agreement_document(numbers, "opacity", settings=QUICK))
+    write_agreement(out, numbers)
     intake = pd.DataFrame([{"subject": "01", "session": "01", "status": "repaired", "message": HOSTILE}])
     intake.to_csv(out / "results/intake.tsv", sep="\t", index=False)
     write_json(
@@ -287,7 +290,7 @@ def test_a_study_in_which_all_scans_failed(tmp_path: Path) -> None:
     write_json(out / "logs/study.json", {**study, "scans": [{"folder": "sub-03/ses-01"}]})
     table = pd.read_csv(out / "results/measurements.tsv", sep="\t", dtype=str)
     table.iloc[:0].to_csv(out / "results/measurements.tsv", sep="\t", index=False)
-    write_agreement(out, agreement_document(table.iloc[:0], "opacity", settings=QUICK))
+    write_agreement(out, table.iloc[:0])
     write_reports(out)
     text = Page(out / "index.html").text
     assert "no agreement to report" in text
@@ -316,6 +319,7 @@ def test_wide_pictures_are_reduced(tmp_path: Path) -> None:
         "logs/study.json",
         "results/measurements.tsv",
         "results/agreement.json",
+        "results/ct_scorers.json",
         "results/acceptance.json",
         "dataset_description.json",
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from drrval.errors import DrrvalError
 from drrval.report import ct_overview, drr_overlay
+from drrval.report.ct_montage import PANEL_WIDTH, ct_montage
 from drrval.report.overlays import LESION_COLOUR, LUNG_COLOUR
 
 
@@ -91,3 +92,45 @@ def test_overview_refuses_a_mask_of_another_grid() -> None:
     hu, lungs, lesion = chest()
     with pytest.raises(DrrvalError, match=r"lesion mask has shape \(39, 50, 60\), the CT \(40, 50, 60\)"):
         ct_overview(hu, (2.0, 1.0, 1.0), lungs, lesion[1:])
+
+
+def sheet(**changes: np.ndarray | None) -> np.ndarray:
+    hu, lungs, lesion = chest()
+    given = {"hu": hu, "lungs": lungs, "lesion": lesion, "probability": None, **changes}
+    return ct_montage(given["hu"], (5.0, 4.0, 4.0), given["lungs"], given["lesion"], given["probability"])
+
+
+def test_montage_shows_the_right_lung_on_the_left_and_the_head_above() -> None:
+    drawn = sheet().astype(int)
+    assert drawn.ndim == 3
+    bright = (drawn > 240).all(axis=-1)
+    height = drawn.shape[0]
+    panels = [slice(k * (PANEL_WIDTH + 6), k * (PANEL_WIDTH + 6) + PANEL_WIDTH) for k in range(4)]
+    for panel in panels:  # the four axial slices nearest to the head are the upper row, and show the block
+        upper, lower = bright[: height // 2, panel], bright[height // 2 + 6 :, panel]
+        assert upper[:, : PANEL_WIDTH // 2].sum() > 1000 + upper[:, PANEL_WIDTH // 2 :].sum()
+        assert lower.sum() < 1000
+    coronal = bright[:, panels[-1].stop + 6 : -180]
+    assert coronal[: height // 2].sum() > 5 * coronal[height // 2 :].sum()
+
+
+def test_montage_outlines_lesions_and_draws_both_courses() -> None:
+    hu, _, lesion = chest()
+    lesion[6:12, 20:30, 34:44] = True
+    plain, drawn = sheet(), sheet(lesion=lesion, probability=np.linspace(0, 1, len(hu), dtype=np.float32))
+    assert not near(plain[:, :-180], LESION_COLOUR).any()
+    axial = near(drawn, LESION_COLOUR)[:, : 4 * PANEL_WIDTH + 18]
+    rows, columns = np.nonzero(axial)
+    assert rows.min() > drawn.shape[0] // 2  # only slices near the feet hold the lesion
+    assert (columns % (PANEL_WIDTH + 6) > PANEL_WIDTH / 2).all()  # it lies in the left lung
+    profile = drawn[:, -160:]
+    green = (profile == np.array((120, 220, 120))).all(axis=-1)
+    top, bottom = (np.nonzero(green[rows])[1].mean() for rows in (np.s_[40:80], np.s_[-80:-40]))
+    assert top > bottom + 60  # probability grows to the head
+
+
+def test_montage_without_lungs_shows_the_whole_volume() -> None:
+    _, lungs, _ = chest()
+    drawn = sheet(lungs=np.zeros_like(lungs))
+    assert not near(drawn, LUNG_COLOUR).any()
+    assert drawn.shape[0] == 2 * PANEL_WIDTH * 50 // 60 + 6  # two rows of panels with the aspect of the volume

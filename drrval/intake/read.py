@@ -9,7 +9,7 @@ from drrval.errors import IntakeError
 from drrval.intake import pixels, series, values
 from drrval.intake.canonical import check_size, to_canonical
 from drrval.intake.discover import unknown_format_message
-from drrval.intake.headers import is_dicom, read_headers, visible_files
+from drrval.intake.headers import SliceHeader, is_dicom, read_headers, visible_files
 from drrval.intake.padding import find_scanned
 from drrval.intake.report import IntakeReport
 from drrval.intake.stack import RawVolume, make_stack, sort_by_position, to_regular
@@ -71,6 +71,25 @@ def check_ct(path: str | os.PathLike[str], *, series_uid: str | None = None) -> 
         return None, report
 
 
+def find_slices(path: str | os.PathLike[str], *, series_uid: str | None = None) -> list[SliceHeader]:
+    """Headers of the DICOM images that :func:`read_ct` makes its volume of, in order along their normal.
+
+    Args:
+        path, series_uid: as :func:`read_ct`.
+
+    Returns:
+        the headers; none for a volume file.
+
+    Raises:
+        IntakeError: as :func:`read_ct`, for a folder or file whose headers cannot be used.
+    """
+    scan = Path(path)
+    if volume_suffix(scan) and not scan.is_dir():
+        return []
+    files = visible_files(scan) if scan.is_dir() else [scan]
+    return sort_by_position(_choose_images(files, series_uid, IntakeReport(path=str(scan))).slices)
+
+
 def _read_raw(path: Path, series_uid: str | None, report: IntakeReport) -> tuple[RawVolume, float | None]:
     """Read in storage order; also the padding value in HU, if a header states one."""
     if not path.exists():
@@ -87,16 +106,7 @@ def _read_raw(path: Path, series_uid: str | None, report: IntakeReport) -> tuple
 
 
 def _read_dicom(files: list[Path], series_uid: str | None, report: IntakeReport) -> tuple[RawVolume, float | None]:
-    headers = read_headers(files)
-    if not headers.images and not headers.damaged:
-        volumes = sum(volume_suffix(f) is not None for f in files)
-        hint = f"It holds {volumes} volume file(s): name one of them." if volumes else "Name the folder of the slices."
-        report.reject("empty", f"no DICOM image among {len(files)} file(s). {hint}")
-    report.facts.update(format="DICOM", n_files=len(files))
-    series.reject_damaged(headers, report)
-    series.note_strays(headers, report)
-    groups = series.group_images(series.drop_localizers(headers.images, report))
-    group = series.choose_group(groups, series_uid, report)
+    group = _choose_images(files, series_uid, report)
     first = group.first
     report.facts.update(first.facts, modality=first.modality, series_uid=first.series_uid, n_slices=len(group.slices))
     series.check_modality(group, report)
@@ -106,3 +116,17 @@ def _read_dicom(files: list[Path], series_uid: str | None, report: IntakeReport)
     pixels.check_rescale(slices, decoded, report)
     raw = to_regular(make_stack(slices, decoded), first.facts["gantry_tilt_deg"], report)
     return raw, pixels.padding_hu(slices)
+
+
+def _choose_images(files: list[Path], series_uid: str | None, report: IntakeReport) -> series.ImageGroup:
+    """The images of the scan among all files of a folder."""
+    headers = read_headers(files)
+    if not headers.images and not headers.damaged:
+        volumes = sum(volume_suffix(f) is not None for f in files)
+        hint = f"It holds {volumes} volume file(s): name one of them." if volumes else "Name the folder of the slices."
+        report.reject("empty", f"no DICOM image among {len(files)} file(s). {hint}")
+    report.facts.update(format="DICOM", n_files=len(files))
+    series.reject_damaged(headers, report)
+    series.note_strays(headers, report)
+    groups = series.group_images(series.drop_localizers(headers.images, report))
+    return series.choose_group(groups, series_uid, report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -26,8 +26,9 @@ from drrval.report.headlines import HEADLINES, Headline
 from drrval.report.inputs import StudyOutput
 from drrval.report.text import MISSING, count, file_label, interval_text, p_text
 from drrval.stats import pair_measurements, without_flags
+from drrval.stats.comparison import SECTIONS
 
-_FIGURES_UP = "../"  # figure files lie one folder below the pages they link to
+FIGURES_UP = "../"  # figure files lie one folder below the pages they link to
 _TITLES = {"regression": "Regression", "agreement": "Agreement", "trends": "Trends"}
 
 
@@ -100,28 +101,61 @@ def draw_results(output: StudyOutput) -> tuple[list[dict[str, Any]], list[Path]]
     results: list[dict[str, Any]] = []
     written: list[Path] = []
     for row in output.agreement["results"]:
-        scans = PlottedScans.of_study(pairs, row, _FIGURES_UP)
+        scans = PlottedScans.of_study(pairs, row, FIGURES_UP)
         label = f"view-{file_label(row['view'])}_scorer-{file_label(row['scorer'])}"
-        figures = []
-        for drawing in comparison_figures(scans, row, output.agreement["settings"]):
-            stem = f"{drawing.kind}_{label}"
-            files = save_figure(drawing.figure, output.folder / "figures" / stem)
-            written += files
-            svg = files[1].read_text(encoding="utf-8")
-            figures.append(
-                {
-                    "kind": drawing.kind,
-                    "svg": inline_svg(svg, stem, f"{scans.title}: {drawing.caption}", _FIGURES_UP),
-                    "caption": drawing.caption,
-                    "files": [path.relative_to(output.folder).as_posix() for path in files],
-                }
-            )
+        drawings = comparison_figures(scans, row, output.agreement["settings"])
+        figures, files = save_drawings(drawings, output.folder, label, scans.title)
+        written += files
         results.append({**row, "figures": figures})
     return results, written
 
 
-def headline_table(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+def save_drawings(
+    drawings: Iterable[Drawing], folder: Path, label: str, title: str
+) -> tuple[list[dict[str, Any]], list[Path]]:
+    """Write figures below ``folder/figures`` and make them ready to stand in a page.
+
+    Args:
+        drawings: what to write.
+        folder: of the study's output.
+        label: end of the file names.
+        title: what the figures are of, for readers who do not see them.
+
+    Returns:
+        Per figure its ``kind``, ``svg``, ``caption`` and ``files``; and the paths written.
+    """
+    figures: list[dict[str, Any]] = []
+    written: list[Path] = []
+    for drawing in drawings:
+        stem = f"{drawing.kind}_{label}"
+        files = save_figure(drawing.figure, folder / "figures" / stem)
+        written += files
+        svg = files[1].read_text(encoding="utf-8")
+        figures.append(
+            {
+                "kind": drawing.kind,
+                "svg": inline_svg(svg, stem, f"{title}: {drawing.caption}", FIGURES_UP),
+                "caption": drawing.caption,
+                "files": [path.relative_to(folder).as_posix() for path in files],
+            }
+        )
+    return figures, written
+
+
+def line_numbers(sections: Mapping[str, Any]) -> dict[str, float | None]:
+    """Numbers of the least squares line under the names of a study's results, as the figures take them."""
+    line = sections["regression"]["least_squares"]["numbers"]
+    return {name: line[name]["estimate"] for name in ("pearson_r", "p_value", "slope", "intercept", "r_squared")}
+
+
+def headline_table(
+    results: Sequence[Mapping[str, Any]], sections: Sequence[str] = SECTIONS
+) -> list[tuple[str, list[tuple[str, list[str]]]]]:
     """The main numbers of all results with their intervals, as text.
+
+    Args:
+        results: of a study.
+        sections: of the results, those wanted.
 
     Returns:
         Per section its title and its rows: a label and one cell per result.
@@ -135,6 +169,7 @@ def headline_table(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, list
             ],
         )
         for section, lines in groupby(HEADLINES, key=lambda line: line.section)
+        if section in sections
     ]
 
 

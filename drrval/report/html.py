@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from drrval.report.agreement import draw_results, headline_table
+from drrval.report.ct_scorers import disagreements_by_scan, draw_ct_scorers, flagged_scan
 from drrval.report.embed import png_data_uri
 from drrval.report.inputs import read_output
 from drrval.report.methods import methods_text
@@ -31,7 +32,8 @@ def write_reports(out: Path) -> list[Path]:
     """Write ``index.html``, a page per subject and the figure files of a study's output folder.
 
     Reads only files under ``out`` (no CT): ``dataset_description.json``, ``logs/study.json``,
-    ``results/measurements.tsv``, ``results/agreement.json``, ``results/acceptance.json``, ``results/intake.tsv``
+    ``results/measurements.tsv``, ``results/agreement.json``, ``results/ct_scorers.json``, ``results/acceptance.json``,
+    ``results/intake.tsv``
     and each planned ``sub-*/ses-*/scan.json`` with its pictures. The same files give the same bytes.
 
     Args:
@@ -45,15 +47,19 @@ def write_reports(out: Path) -> list[Path]:
     """
     output = read_output(out)
     results, written = draw_results(output)
-    subjects = [(name, list(scans)) for name, scans in groupby(output.scans, key=lambda scan: scan["subject"])]
+    ct_scorers, ct_files = draw_ct_scorers(output)
+    written += ct_files
+    found = disagreements_by_scan(output.ct_scorers)
+    scans = [flagged_scan(scan, found, output.ct_scorers["reference"]) for scan in output.scans]
+    subjects = [(name, list(group)) for name, group in groupby(scans, key=lambda scan: scan["subject"])]
     environment = _environment()
     common = {"study": output.study, "dataset": output.dataset, "generator": _generator(output.dataset)}
     names = [name for name, _ in subjects]
-    for place, (name, scans) in enumerate(subjects):
+    for place, (name, group) in enumerate(subjects):
         page = environment.get_template("subject.html.j2").render(
             **common,
             subject=name,
-            scans=[_scan_context(out, scan) for scan in scans],
+            scans=[_scan_context(out, scan) for scan in group],
             previous=names[place - 1] if place else None,
             following=names[place + 1] if place + 1 < len(names) else None,
         )
@@ -68,8 +74,13 @@ def write_reports(out: Path) -> list[Path]:
         notes=_notes(results),
         reference=output.agreement.get("reference"),
         definitions=output.agreement.get("definitions", {}),
-        scans=[{**scan, "flags": _all_flags(scan)} for scan in output.scans],
-        failed=[scan for scan in output.scans if scan["status"] != "ok"],
+        ct_scorers=ct_scorers,
+        ct_headlines=headline_table(ct_scorers, ("regression", "agreement")),
+        disagreements=output.ct_scorers["disagreements"],
+        n_disagreeing=len(found),
+        disagreement_points=output.ct_scorers["disagreement_points"],
+        scans=[{**scan, "flags": _all_flags(scan)} for scan in scans],
+        failed=[scan for scan in scans if scan["status"] != "ok"],
         n_subjects=len(subjects),
         intake=output.intake.astype(object).where(output.intake.notna(), None),
         methods=methods_text(output.study),

@@ -23,6 +23,7 @@ class StudyOutput:
         study: ``logs/study.json``, the resolved study.
         measurements: ``results/measurements.tsv``; names are str, numbers float, ``n/a`` is NaN.
         agreement: ``results/agreement.json``.
+        ct_scorers: ``results/ct_scorers.json``.
         acceptance: ``results/acceptance.json``.
         intake: ``results/intake.tsv``, all columns str.
         scans: ``failed.json`` or else ``scan.json`` of every scan that ``study`` lists (other folders are passed over),
@@ -34,6 +35,7 @@ class StudyOutput:
     study: dict[str, Any]
     measurements: pd.DataFrame
     agreement: dict[str, Any]
+    ct_scorers: dict[str, Any]
     acceptance: dict[str, Any]
     intake: pd.DataFrame
     scans: list[dict[str, Any]]
@@ -55,6 +57,7 @@ def read_output(folder: Path) -> StudyOutput:
         study=study,
         measurements=_read_table(folder / "results" / "measurements.tsv", dict.fromkeys(_NAMES, str)),
         agreement=_read_json(folder / "results" / "agreement.json"),
+        ct_scorers=_read_json(folder / "results" / "ct_scorers.json"),
         acceptance=_read_json(folder / "results" / "acceptance.json"),
         intake=_read_table(folder / "results" / "intake.tsv", str),
         scans=_read_scans(folder, [scan["folder"] for scan in study.get("scans", [])]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -13,6 +14,24 @@ from drrval.geometry import presets
 from drrval.report.text import count, plain
 
 _SCORERS = {
+    "corona": (
+        "corona (right and left lung by a U-Net [{unet}]; axial slices classified by a convolutional network and the "
+        "positive ones localised by Grad-CAM [{gradcam}], refined to voxels by their Hounsfield values; the volume of "
+        "voxels above a threshold is the Corona Score [{gozes}], in percent of lung volume the pneumonia ratio; "
+        "weights trained for drrval, networks {networks})"
+    ),
+    "dlnet": (
+        "dlnet (the method of [{amer}]: DLNet, a ResNet50 [{resnet}], detects pneumonia and gives a localisation map; "
+        "LSNet, a U-Net [{unet}] with a VGG16 encoder, segments the lung fields without the heart shadow; the ratio is "
+        "the percentage of lung pixels above a threshold of the map, 0 where no pneumonia is detected; weights trained "
+        "for drrval)"
+    ),
+    "dlnet-light": (
+        "dlnet-light (the method of [{amer}] with EfficientNet-Lite0 [{efficientnet}] in the place of both encoders: "
+        "detection with a localisation map, and lung fields without the heart shadow by a U-Net [{unet}]; the ratio is "
+        "the percentage of lung pixels above a threshold of the map, 0 where no pneumonia is detected; weights trained "
+        "for drrval)"
+    ),
     "opacity": (
         "opacity (lungs by thresholds and morphology; opacified lung volume by Hounsfield values, in percent of lung "
         "volume)"
@@ -24,6 +43,10 @@ _SCORERS = {
     "projected-thickness": (
         "projected-thickness (as projected-area, each pixel weighted by the path length through lesion and lung)"
     ),
+}
+_CORONA_NETWORKS = {
+    "ct-slices-light": "with EfficientNet-Lite0 [{efficientnet}] encoders",
+    "ct-slices": "ResNet50 [{resnet}] for slices and an EfficientNet-Lite0 [{efficientnet}] encoder for lungs",
 }
 _DISPLAY = {
     "fixed": "the logarithm of the signal between two fixed values per view, the same for all images",
@@ -74,7 +97,7 @@ def methods_text(study: dict[str, Any]) -> MethodsText:
         _design(study, cite),
         _geometry(study),
         " ".join([_materials(study, cite), _spectrum(study, cite), _detector(study, cite), _display(study, cite)]),
-        _scoring(study["scorers"]),
+        _scoring(study["scorers"], cite),
         _statistics(study, cite),
     ]
     if study["detector"]["noise"]:
@@ -193,32 +216,47 @@ def _display(study: dict[str, Any], cite: _Citations) -> str:
     return f"Display: 8 bit, rule {rule} ({explained})."
 
 
-def _scoring(scorers: dict[str, Any]) -> str:
+def _scoring(scorers: dict[str, Any], cite: _Citations) -> str:
     text = "Scores."
     for key, title in (("ct", "CT"), ("cxr", "Radiograph")):
         if scorers[key]:
-            text += f" {title}: {'; '.join(_scorer(spec) for spec in scorers[key])}."
+            text += f" {title}: {'; '.join(_scorer(spec, cite) for spec in scorers[key])}."
     return f"{text} The reference was the CT scorer {scorers['reference']}."
 
 
-def _scorer(spec: dict[str, Any]) -> str:
+def _scorer(spec: dict[str, Any], cite: _Citations) -> str:
     options = f", with {plain(spec['options'])}" if spec["options"] else ""
     named = f"{spec['name']}: " if spec["name"] else ""
-    return named + _SCORERS.get(spec["use"], spec["use"]) + options
+    if spec["use"] not in _SCORERS:
+        return named + spec["use"] + options
+    networks = _CORONA_NETWORKS.get(spec["options"].get("variant", "ct-slices-light"), "of another kind")
+    explained = _SCORERS[spec["use"]].replace("{networks}", networks)
+    return named + _cited(explained, cite) + options
+
+
+def _cited(text: str, cite: _Citations) -> str:
+    """A text with numbers in the place of its ``[{keys}]``, in order of appearance."""
+    return re.sub(r"\{(\w+)\}", lambda found: str(cite[found[1]]), text)
 
 
 def _statistics(study: dict[str, Any], cite: _Citations) -> str:
     flags = study["statistics"]["exclude_flags"]
     left_out = f", as were measurements flagged {plain(flags)}" if flags else ""
-    return (
+    text = (
         "Statistics. Per view and radiograph scorer, the radiograph's pneumonia ratio was regressed on the CT's by "
         f"ordinary least squares (statsmodels [{cite['statsmodels']}]) and correlated with it (Pearson); the p-value "
         "takes all scans as independent. For each interval between successive scans of a patient, either modality was "
         "labelled 1 if current / previous > 1 and 0 otherwise (previous = 0: 1 if current > 0); trend accuracy is the "
         f"share of intervals with equal labels [{cite['amer']}]. Scans were ordered by date where all scans of the "
         f"patient had one, otherwise by session label. Scans that failed were left out{left_out}. "
-        + _intervals(study, cite)
     )
+    if len(study["scorers"]["ct"]) > 1:
+        text += (
+            "The other CT scorers were compared with the reference in the same way, scan by scan; scans on which their "
+            f"ratios differ by more than {plain(study['statistics']['ct_disagreement_points'])} percentage points are "
+            "flagged. "
+        )
+    return text + _intervals(study, cite)
 
 
 def _intervals(study: dict[str, Any], cite: _Citations) -> str:

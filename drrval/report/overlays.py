@@ -93,8 +93,8 @@ def ct_overview(
     pixel_mm = hu.shape[2] * dx * len(slices) / (OVERVIEW_WIDTH - _GAP * (len(slices) - 1))
     panels = []
     for where, spacing in slices:
-        grey = _window(_resample(hu[where], spacing, pixel_mm))
-        drawn = [None if mask is None else _resample(mask[where], spacing, pixel_mm) > 0.5 for mask in masks]
+        grey = lung_window(resample_plane(hu[where], spacing, pixel_mm))
+        drawn = [None if mask is None else resample_plane(mask[where], spacing, pixel_mm) > 0.5 for mask in masks]
         panels.append(_paint(grey, drawn, line=1))
     return _side_by_side(panels)
 
@@ -106,14 +106,16 @@ def _places(lungs: BoolArray, axis: int, fractions: tuple[float, ...]) -> list[i
     return [round(first + fraction * (last - first)) for fraction in fractions]
 
 
-def _resample(plane: npt.NDArray, spacing: tuple[float, float], pixel_mm: float) -> npt.NDArray[np.float32]:
+def resample_plane(plane: npt.NDArray, spacing: tuple[float, float], pixel_mm: float) -> npt.NDArray[np.float32]:
+    """A plane ``[row, col]`` of voxels with spacing (along rows' axis, along columns' axis), mm, on square pixels."""
     shape = tuple(max(1, round(n * step / pixel_mm)) for n, step in zip(plane.shape, spacing, strict=True))
     smaller = any(new < old for new, old in zip(shape, plane.shape, strict=True))
     resampled = resize(plane.astype(np.float32), shape, order=1, mode="edge", anti_aliasing=smaller)
     return resampled.astype(np.float32)
 
 
-def _window(hu: npt.NDArray[np.float32]) -> ByteArray:
+def lung_window(hu: npt.NDArray[np.float32]) -> ByteArray:
+    """Hounsfield units as grey values of the lung window (-600/1500 HU)."""
     low, high = LUNG_WINDOW_HU
     return np.round(255 * np.clip((hu - low) / (high - low), 0, 1)).astype(np.uint8)
 
@@ -127,11 +129,11 @@ def _paint(grey: ByteArray, masks: list[BoolArray | None], line: int) -> ByteArr
         rgb[lesion] = np.round(mixed).astype(np.uint8)
     for mask, colour in ((body, BODY_COLOUR), (lung, LUNG_COLOUR), (lesion, LESION_COLOUR)):
         if mask is not None:
-            rgb[_outline(mask, line)] = colour
+            rgb[outline(mask, line)] = colour
     return rgb
 
 
-def _outline(mask: BoolArray, line: int) -> BoolArray:
+def outline(mask: BoolArray, line: int) -> BoolArray:
     """The rim of a mask, ``line`` pixels wide, just inside it; the picture's border counts as outside."""
     return mask & ~binary_erosion(mask, iterations=line)
 

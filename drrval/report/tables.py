@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -105,24 +105,32 @@ def _read_cells(path: Path, columns: Mapping[str, str | None]) -> pd.DataFrame:
         raise StudyError(f"{path} ends in {path.suffix!r}. Expected a table that ends in .tsv or .csv.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, delimiter=SEPARATORS[path.suffix.lower()], strict=True))
+            return _wanted_columns(
+                path, csv.reader(file, delimiter=SEPARATORS[path.suffix.lower()], strict=True), columns
+            )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StudyError(f"Cannot read the table {path}: {error}. Give a UTF-8 text file with a header line.") from None
-    header = [name.strip() for name in lines[0]] if lines else []
+
+
+def _wanted_columns(path: Path, lines: Iterator[list[str]], columns: Mapping[str, str | None]) -> pd.DataFrame:
+    header = [name.strip() for name in next(lines, [])]
     for role, name in columns.items():
         if name is not None and header.count(name) != 1:
             found = "no" if name not in header else "more than one"
             raise StudyError(f"{path} has {found} column {name!r} (--{role}). Its columns are: {', '.join(header)}.")
-    wanted = {name: header.index(name) for name in columns.values() if name is not None}
-    # Simple loops over whole columns: this is what a table of a million rows spends its reading time on.
-    index = [number for number, row in enumerate(lines[1:], start=2) if "".join(row).strip()]
-    kept = [lines[number - 1] for number in index]
-    for number, row in zip(index, kept, strict=True):
+    # One list of all cells: a million lists of one row each keep the garbage collector busy.
+    index: list[int] = []
+    cells: list[str] = []
+    for number, row in enumerate(lines, start=2):
+        if not "".join(row).strip():
+            continue
         if len(row) != len(header):
             raise StudyError(f"{path}, row {number}: {len(row)} cells where the header has {len(header)}. Mend it.")
-    texts = {name: [row[place].strip() for row in kept] for name, place in wanted.items()}
+        index.append(number)
+        cells += row
+    texts = {name: map(str.strip, cells[header.index(name) :: len(header)]) for name in columns.values() if name}
     return pd.DataFrame(
-        {name: [None if cell in MISSING_CELLS else cell for cell in cells] for name, cells in texts.items()},
+        {name: [None if cell in MISSING_CELLS else cell for cell in column] for name, column in texts.items()},
         index=pd.Index(index, dtype=int),
         dtype=object,
     )
@@ -174,19 +182,33 @@ def _counts(courses: pd.DataFrame, sections: Mapping[str, Any], timed: bool) -> 
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> Path:
-    # One text column at a time: DataFrame.to_csv takes half a minute for a million rows with a float format.
+    # One format for all rows: DataFrame.to_csv takes half a minute for a million rows with a float format.
+    columns, forms = zip(*(_cells(table[name]) for name in table), strict=True)
+    row = "\t".join(forms) + "\n"
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows(zip(*(_texts(table[name]) for name in table), strict=True))
+        file.write("\t".join(table.columns) + "\n")
+        file.writelines(map(row.__mod__, zip(*columns, strict=True)))
     return path
 
 
-def _texts(column: pd.Series) -> list[str]:
-    """Cells as text: numbers with 6 digits, a missing one as ``n/a``."""
-    floats = pd.api.types.is_float_dtype(column)
-    cells = [f"{value:.6g}" for value in column.tolist()] if floats else column.astype(str).tolist()
-    return ["n/a" if missing else cell for cell, missing in zip(cells, column.isna().tolist(), strict=True)]
+def _cells(column: pd.Series) -> tuple[list[Any], str]:
+    """Cells of a column and how to print one: numbers with 6 digits, a missing one as ``n/a``."""
+    missing = np.flatnonzero(column.isna())
+    if pd.api.types.is_float_dtype(column):
+        if missing.size == 0:
+            return column.tolist(), "%.6g"
+        cells = list(map("{:.6g}".format, column.tolist()))
+    else:
+        texts = column.astype(str)
+        cells = texts.map({text: _quoted(text) for text in texts.dropna().unique()}).tolist()
+    for place in missing:
+        cells[place] = "n/a"
+    return cells, "%s"
+
+
+def _quoted(text: str) -> str:
+    """A cell as tables quote it where it holds a tab, a line break or a quotation mark."""
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if set(text) & set('\t\r\n"') else text
 
 
 def _write_json(content: Any, path: Path) -> Path:

@@ -21,6 +21,7 @@ from drrval.settings import (
 )
 from drrval.settings_file import read_mapping, validated
 from drrval.stats import ComparisonSettings, Criterion
+from drrval.stats.ct_scorers import DISAGREE_FLAG, DISAGREEMENT_POINTS
 from drrval.study.cohort_settings import CohortSettings
 
 View = Literal["PA", "AP", "LL"]
@@ -97,10 +98,17 @@ class StatisticsSettings(Settings):
         None, ge=0, le=100, description="the same of the radiograph ratio; by default as of the CT ratio"
     )
 
+    ct_disagreement_points: float = Field(
+        DISAGREEMENT_POINTS,
+        gt=0,
+        le=100,
+        description="scans on which another CT scorer differs from the reference by more than this are flagged",
+    )
+
     @field_validator("exclude_flags")
     @classmethod
     def _known_flags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        known = (*VIEW_FLAGS, *LUNG_FLAGS)
+        known = (*VIEW_FLAGS, *LUNG_FLAGS, DISAGREE_FLAG)
         if unknown := sorted(set(value) - set(known)):
             raise ValueError(f"unknown flags {unknown}; expected some of: {', '.join(known)}")
         return value

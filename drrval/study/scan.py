@@ -22,10 +22,12 @@ from drrval.simulation.files import write_ct
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
 from drrval.study.fingerprint import input_sha256, noise_seed, scan_key
-from drrval.study.measurements import failed_measurement, measurement
+from drrval.study.measurements import failed_measurement, measurement, to_tsv
 from drrval.study.records import Record, clear_failure, empty_record, finished_record, write_failure
-from drrval.study.scorers import load_ct_scorer, load_cxr_scorer, project_anatomy, score_ct, score_radiograph
-from drrval.study.store import atomic_folder, write_json, write_picture, write_volume
+from drrval.study.scorer_cache import ct_scorer, cxr_scorer
+from drrval.study.scorers import label_map, project_anatomy, score_ct, score_radiograph
+from drrval.study.slices import slice_table
+from drrval.study.store import atomic_folder, write_json, write_picture, write_text, write_volume
 
 
 def run_scan(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
@@ -69,11 +71,13 @@ def _process(scan: PlannedScan, study: Study, out: Path, folder: Path, record: R
     patient = position(ct, study.materials)
     scores: dict[str, CTScore] = {}
     for spec in study.scorers.ct:
-        scores[spec.label] = score = score_ct(load_ct_scorer(spec), ct)
+        scores[spec.label] = score = score_ct(ct_scorer(spec), ct)
         record["measurements"].append(measurement(scan, date, "", spec.label, score, score.flags))
         record["flags"] = sorted({*record["flags"], *score.flags})
-        labels = score.lungs + np.where(score.lesion, 2, 0).astype(np.uint8)
-        write_volume(folder / f"ct_{_file_name(spec.label)}_labels.nii.gz", labels, ct.grid)
+        stem = f"ct_{_file_name(spec.label)}"
+        write_volume(folder / f"{stem}_labels.nii.gz", label_map(score), ct.grid)
+        if score.slice_probability is not None:
+            write_text(folder / f"{stem}_slices.tsv", to_tsv(slice_table(score, ct.grid)))
     reference = scores[study.scorers.reference_name]
     _draw_ct(patient, reference, study.scorers.reference_name, folder, record)
     for view in study.views:
@@ -130,7 +134,7 @@ def _process_view(
     projected = project_anatomy(reference, patient.ct.grid, drr)
     for spec in study.scorers.cxr:
         try:
-            score = score_radiograph(load_cxr_scorer(spec), drr, projected)
+            score = score_radiograph(cxr_scorer(spec), drr, projected)
         except ScorerError as error:  # the other scorers' results are kept
             record["measurements"].append(failed_measurement(scan, record["date"], spec.label, "CXR", view))
             record["message"] = f"{record['message']} {error}".strip()

@@ -17,7 +17,7 @@ from drrval.report.figures.scans import PlottedScans
 from drrval.report.figures.style import AGREE, BLACK, DISAGREE, ORANGE, STYLE, new_figure
 from drrval.report.text import accuracy_text, ends_text
 
-MAX_COURSE_PATIENTS = 60
+MAX_COURSE_PATIENTS = 24
 MAX_COURSE_SCANS = 24
 """Scans of one patient that a panel has room for, with their marks."""
 _PANEL_MM = 44.5
@@ -27,7 +27,7 @@ def course_figure(scans: PlottedScans, row: Mapping[str, Any]) -> Figure:
     """Both values over time, one panel per patient, with a 1 (changes agree) or 0 under each interval.
 
     Time is days since the patient's first scan where every scan in the figure has a date, else the number of
-    the scan. Of more than 60 patients a random sample is drawn, and of each at most the first 24 scans; the title
+    the scan. Of more than 24 patients a random sample is drawn, and of each at most the first 24 scans; the title
     says so.
 
     Args:
