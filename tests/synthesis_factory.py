@@ -77,6 +77,7 @@ def settings(**changes: Any) -> SynthesisSettings:
         "views": {"PA": 1.0},
         "views_per_scan": 2,
         "size": 96,
+        "split": {"twin_correlation": 0.985},  # these chests are much alike
         "acquisition": {"beams": [{"views": ["PA", "AP", "LL"]}], "rotation_deg": [3, 3, 3]},
         "overlays": {"marker": 0, "collimation": 0, "jpeg": 0, "text": {}, "leads": {}, "tubes": {}},
     }

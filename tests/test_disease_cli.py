@@ -77,6 +77,16 @@ def test_lungs_are_found_when_no_mask_is_given(chest: Path, tmp_path: Path, caps
     assert set(np.unique(read(tmp_path / "lungs.nii.gz"))) == {0, 1, 2}
 
 
+def test_a_mask_with_one_label_is_split_and_the_command_says_so(
+    chest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lungs = read(chest / "lungs.nii.gz")
+    both = write(tmp_path / "both.nii.gz", (lungs > 0).astype(np.uint8))
+    assert run(chest / "ct.nii.gz", "--lungs", both, "--out", tmp_path / "out", "--extent", 5) == 0
+    assert "they were split into right (1) and left (2)" in capsys.readouterr().out
+    assert np.array_equal(read(tmp_path / "out" / "lungs.nii.gz"), lungs)
+
+
 def test_lobes_are_reported_when_given(chest: Path, tmp_path: Path) -> None:
     lungs = read(chest / "lungs.nii.gz")
     lobes = np.where(lungs == 1, 3, np.where(lungs == 2, 5, 0)).astype(np.uint8)

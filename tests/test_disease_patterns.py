@@ -19,7 +19,7 @@ from drrval.disease.masks import read_labels, read_lungs
 from drrval.disease.spread import extent_percent
 from drrval.disease.texture import lobules, smooth_noise
 from drrval.errors import StudyError
-from drrval.volume import Grid
+from drrval.volume import CTVolume, Grid
 
 GRID = Grid((70, 60, 100), (3.0, 3.0, 3.0), (-148.5, -88.5, -103.5))
 
@@ -161,6 +161,15 @@ def test_rough_lobes_divide_each_lung_about_as_anatomy_does(lungs: np.ndarray) -
     assert rows[0] < rows[1]
 
 
+def test_rough_fissures_are_curved_so_that_lobar_disease_has_no_straight_edge(lungs: np.ndarray) -> None:
+    lobes = rough_lobes(lungs)
+    on_border = (lobes[:-1] == 2) & (lobes[1:] == 1)
+    heights = np.nonzero(on_border)[0]
+    assert np.ptp(heights) * GRID.spacing_mm[2] > 8
+    slope = np.polynomial.Polynomial.fit(np.nonzero(on_border)[2], heights, 1)
+    assert np.std(heights - slope(np.nonzero(on_border)[2])) * GRID.spacing_mm[2] > 2
+
+
 def test_lesions_survive_a_file(tmp_path: Path) -> None:
     lesions = draw_lesions("covid", 1, 5.0)
     write_lesions(tmp_path / "lesions.yaml", lesions)
@@ -192,21 +201,46 @@ def save(path: Path, labels: np.ndarray, grid: Grid) -> Path:
     return path
 
 
+def ct_of(lungs: np.ndarray) -> CTVolume:
+    hu = np.where(lungs > 0, -850, 40).astype(np.float32)
+    return CTVolume(hu, GRID, np.ones(hu.shape[1:], bool), "chest")
+
+
 def test_lung_masks_are_read_on_the_grid_of_the_ct(tmp_path: Path, lungs: np.ndarray) -> None:
-    assert np.array_equal(read_lungs(save(tmp_path / "a.nii.gz", lungs, GRID), GRID), lungs)
+    assert np.array_equal(read_lungs(save(tmp_path / "a.nii.gz", lungs, GRID), ct_of(lungs)), lungs)
     image = sitk.ReadImage(str(tmp_path / "a.nii.gz"))
     sitk.WriteImage(sitk.Flip(image, [True, True, False]), str(tmp_path / "b.nii.gz"))  # other storage, same place
-    assert np.array_equal(read_lungs(tmp_path / "b.nii.gz", GRID), lungs)
+    assert np.array_equal(read_lungs(tmp_path / "b.nii.gz", ct_of(lungs)), lungs)
+
+
+@pytest.mark.parametrize("label", [1, 2])
+def test_a_mask_with_one_label_for_both_lungs_is_split(
+    tmp_path: Path, lungs: np.ndarray, caplog: pytest.LogCaptureFixture, label: int
+) -> None:
+    path = save(tmp_path / "both.nii.gz", np.where(lungs > 0, label, 0).astype(np.uint8), GRID)
+    with caplog.at_level("INFO", logger="drrval"):
+        assert np.array_equal(read_lungs(path, ct_of(lungs)), lungs)
+    assert "one label for both lungs; they were split into right (1) and left (2)" in caplog.text
+
+
+def test_lungs_that_touch_are_split_where_they_touch(tmp_path: Path, lungs: np.ndarray) -> None:
+    joined = lungs > 0
+    joined[20:50, 30, 40:60] = True  # a junction line seen as lung
+    found = read_lungs(save(tmp_path / "joined.nii.gz", joined.astype(np.uint8), GRID), ct_of(joined))
+    assert np.array_equal(found > 0, joined)
+    assert np.mean(found[lungs > 0] == lungs[lungs > 0]) > 0.999
+
+
+def test_the_mask_of_one_lung_is_not_cut(tmp_path: Path, lungs: np.ndarray) -> None:
+    only_right = np.where(lungs == 1, 1, 0).astype(np.uint8)
+    assert read_lungs(save(tmp_path / "one.nii.gz", only_right, GRID), ct_of(lungs)).max() == 1
 
 
 def test_lung_masks_that_do_not_fit_are_refused(tmp_path: Path, lungs: np.ndarray) -> None:
     shifted = Grid(GRID.shape, GRID.spacing_mm, (-140.0, -88.5, -103.5))
-    joined = (lungs > 0).astype(np.uint8)
-    joined[20:50, 30, 40:60] = 1
     cases = {
         "has .* voxels": save(tmp_path / "short.nii.gz", lungs[2:], GRID),
         "lies up to 2.8 voxels away": save(tmp_path / "shifted.nii.gz", lungs, shifted),
-        "one label for both lungs": save(tmp_path / "joined.nii.gz", joined, GRID),
         "right and left swapped": save(tmp_path / "swapped.nii.gz", np.array([0, 2, 1], np.uint8)[lungs], GRID),
         "holds the value 7": save(tmp_path / "seven.nii.gz", np.where(lungs > 0, 7, 0).astype(np.uint8), GRID),
         "is empty": save(tmp_path / "empty.nii.gz", np.zeros_like(lungs), GRID),
@@ -215,8 +249,6 @@ def test_lung_masks_that_do_not_fit_are_refused(tmp_path: Path, lungs: np.ndarra
     }
     for message, path in cases.items():
         with pytest.raises(StudyError, match=message):
-            read_lungs(path, GRID)
-    only_right = np.where(lungs == 1, 1, 0).astype(np.uint8)
-    assert read_lungs(save(tmp_path / "one.nii.gz", only_right, GRID), GRID).max() == 1
+            read_lungs(path, ct_of(lungs))
     with pytest.raises(StudyError, match=r"The lobe mask .* whole labels from 0 to 5"):
         read_labels(tmp_path / "seven.nii.gz", GRID, "lobe mask", 5)

@@ -20,7 +20,9 @@ def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("insert", help="put pneumonia of known extent into a chest CT")
     parser.add_argument("ct", type=Path, help="DICOM folder, NIfTI, NRRD or MHA file")
-    parser.add_argument("--lungs", type=Path, help="lung mask: 1 right, 2 left (default: found in the CT)")
+    parser.add_argument(
+        "--lungs", type=Path, help="lung mask: 1 right, 2 left, or one label for both (default: found in the CT)"
+    )
     parser.add_argument("--lobes", type=Path, help="lobe mask: 1-5 right upper, middle, lower, left upper, lower")
     parser.add_argument("--pattern", choices=("covid", "lobar", "broncho"), help="how it spreads (default: covid)")
     parser.add_argument("--extent", type=float, help="volume of the lesions in percent of both lungs (default: 10)")
@@ -52,12 +54,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _lungs(arguments: argparse.Namespace, ct: CTVolume) -> npt.NDArray[np.uint8]:
+    from drrval.cli.common import log_on_screen
     from drrval.disease.masks import read_lungs
     from drrval.study.config import ScorerSpec
     from drrval.study.scorers import load_ct_scorer, score_ct
 
     if arguments.lungs:
-        return read_lungs(arguments.lungs, ct.grid)
+        with log_on_screen():
+            return read_lungs(arguments.lungs, ct)
     score = score_ct(load_ct_scorer(ScorerSpec(use="opacity")), ct)
     doubts = f" ({', '.join(score.flags)})" if score.flags else ""
     print(f"note: lungs found by the classical segmentation{doubts}; written to lungs.nii.gz, look at them")

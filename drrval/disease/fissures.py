@@ -6,16 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 # Fractions of the lung's own box, front to back and base to apex. The oblique fissure runs from the back at about the
-# fourth thoracic vertebra down to the front of the diaphragm, the horizontal one forwards from its middle (Hayashi et
-# al. Radiographics 2001, 10.1148/radiographics.21.4.g01jl24861).
-_OBLIQUE_FRONT, _OBLIQUE_BACK_HEIGHT = 0.0, 0.86
+# fourth thoracic vertebra down to the front of the diaphragm, twisted like a propeller; the horizontal one runs
+# forwards from its middle, as a dome (Hayashi et al. Radiographics 2001, 10.1148/radiographics.21.4.g01jl24861).
+_OBLIQUE_BACK_HEIGHT = 0.86
 _BULGE, _SLANT = 0.5, 0.15  # forwards in the middle, backwards towards the side
-_HORIZONTAL_HEIGHT = 0.50
+_BOW = 0.05  # upwards, half way from front to back
+_HORIZONTAL_HEIGHT, _DOME = 0.53, 0.11  # where it is highest, and its fall to the front, the side and the middle
 _RUL, _RML, _RLL, _LUL, _LLL = range(1, 6)
 
 
 def rough_lobes(lungs: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Divide lungs into lobes by planes; good enough to place disease, not to measure it by lobe.
+    """Divide lungs into lobes by smooth surfaces; good enough to place disease, not to measure it by lobe.
 
     Args:
         lungs: uint8 ``[z, y, x]``: 0 elsewhere, 1 right, 2 left lung.
@@ -37,10 +38,11 @@ def rough_lobes(lungs: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         back = (
             _fraction(np.arange(lungs.shape[1]), rows)[:, None] + _BULGE * lateral * (1.0 - lateral) - _SLANT * lateral
         )
-        below = up < _OBLIQUE_BACK_HEIGHT * (back - _OBLIQUE_FRONT) / (1.0 - _OBLIQUE_FRONT)
+        below = up < _OBLIQUE_BACK_HEIGHT * (back + _BOW * np.sin(np.pi * np.clip(back, 0.0, 1.0)))
         lobes[lung] = np.where(below, lower, upper)[lung]
         if side == 1:
-            lobes[lung & ~below & (up < _HORIZONTAL_HEIGHT)] = _RML
+            dome = _DOME * ((2.0 * lateral - 1.0) ** 2 + (1.0 - np.clip(back, 0.0, 1.0)) ** 2) / 2.0
+            lobes[lung & ~below & (up < _HORIZONTAL_HEIGHT - dome)] = _RML
     return lobes
 
 

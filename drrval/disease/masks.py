@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ct_models.lung_split import split_right_left
 from drrval.errors import IntakeError, StudyError
 from drrval.intake.canonical import to_canonical
 from drrval.intake.report import IntakeReport
 from drrval.intake.volume_file import read_volume_file, volume_suffix
-from drrval.volume import Grid
+from drrval.volume import CTVolume, Grid
 
 RIGHT, LEFT = 1, 2
+
+log = logging.getLogger("drrval")
 
 _SAME_PLACE = 0.1  # of a voxel, at the outermost corners
 _SMALLER_LUNG = 0.2  # of the larger one's area in a slice
@@ -50,27 +54,44 @@ def read_labels(path: Path, grid: Grid, what: str, highest: int) -> npt.NDArray[
     return values.astype(np.uint8)
 
 
-def read_lungs(path: Path, grid: Grid) -> npt.NDArray[np.uint8]:
-    """Read a lung mask: 1 right, 2 left lung.
+def read_lungs(path: Path, ct: CTVolume) -> npt.NDArray[np.uint8]:
+    """Read a lung mask; both lungs may have one label, and are then split, which the log says.
 
     Args:
-        path, grid: as :func:`read_labels`.
+        path: NIfTI, NRRD or MetaImage file on the grid of the CT.
+        ct: whose lungs.
+
+    Returns:
+        uint8 ``[z, y, x]``: 1 right, 2 left lung.
 
     Raises:
-        StudyError: as :func:`read_labels`; no lung in it; both lungs with one label; right and left swapped.
+        StudyError: as :func:`read_labels`; no lung in it; right and left swapped.
     """
-    lungs = read_labels(path, grid, "lung mask", 2)
+    lungs = read_labels(path, ct.grid, "lung mask", 2)
     right, left = ((lungs == label).any(axis=(0, 1)) for label in (RIGHT, LEFT))
     if not (right.any() or left.any()):
         raise StudyError(f"The lung mask {path} is empty. Give a mask with 1 in the right and 2 in the left lung.")
-    if not (right.any() and left.any()) and _is_pair(lungs > 0):
-        raise StudyError(
-            f"The lung mask {path} has one label for both lungs. Label the right lung 1 and the left lung 2, or leave "
-            "the mask out, and the lungs are found in the CT."
-        )
-    if right.any() and left.any() and np.flatnonzero(right).mean() > np.flatnonzero(left).mean():
+    if not (right.any() and left.any()):
+        return _split(path, lungs > 0, ct) if _is_pair(lungs > 0) else lungs
+    if np.flatnonzero(right).mean() > np.flatnonzero(left).mean():
         raise StudyError(f"The lung mask {path} has right and left swapped. Label the patient's right lung 1, left 2.")
     return lungs
+
+
+def _split(path: Path, lungs: npt.NDArray[np.bool_], ct: CTVolume) -> npt.NDArray[np.uint8]:
+    """Label right and left, as the classical segmentation of the CT scorers does."""
+    middle = float(np.nonzero(lungs.any(axis=(0, 1)))[0][[0, -1]].mean())
+    sx, sy, sz = ct.grid.spacing_mm
+    labels, separated = split_right_left(ct.hu, lungs, middle, (sz, sy, sx))
+    if separated:
+        log.info("%s has one label for both lungs; they were split into right (1) and left (2)", path)
+    else:
+        log.warning(
+            "%s has one label for both lungs, which are joined; they were cut at the midline into right (1) and "
+            "left (2): look at them",
+            path,
+        )
+    return labels
 
 
 def _is_pair(lungs: npt.NDArray[np.bool_]) -> bool:

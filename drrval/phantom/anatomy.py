@@ -173,16 +173,16 @@ def random_anatomy(seed: int) -> Anatomy:
     old = (age - 55.0) / 10.0
     size = rng.normal(0.945 if female else 1.02, 0.035)
     stocky = rng.normal(0.0, 1.0)  # habitus, in standard deviations: thin below 0, obese above
-    width = 262.0 * size * (1.0 + 0.02 * stocky + 0.025 * rng.normal())
+    width = 262.0 * size * (1.0 + 0.02 * stocky + 0.045 * rng.normal())
     wide_heart = 0.445 + 0.012 * stocky + 0.007 * old + 0.028 * rng.normal() + (0.06 if rng.random() < 0.08 else 0.0)
     drawn = {
         "age": age,
         "chest_width_mm": width,
-        "chest_depth_mm": 197.0 * size * (1.0 + 0.04 * stocky + 0.045 * rng.normal()) + 1.5 * old,
-        "lung_height_mm": 270.0 * size * (1.0 - 0.02 * stocky + 0.035 * rng.normal()),
+        "chest_depth_mm": 197.0 * size * (1.0 + 0.04 * stocky + 0.06 * rng.normal()) + 1.5 * old,
+        "lung_height_mm": 270.0 * size * (1.0 - 0.02 * stocky + 0.05 * rng.normal()),
         "heart_width_mm": width * wide_heart,
-        "fat_mm": (14.0 if female else 11.0) * np.exp(0.38 * stocky + 0.15 * rng.normal()),
-        "breast_mm": 26.0 * np.exp(0.25 * stocky + 0.25 * rng.normal()) if female else 0.0,
+        "fat_mm": (12.0 if female else 9.5) * np.exp(0.38 * stocky + 0.15 * rng.normal()),
+        "breast_mm": 22.0 * np.exp(0.25 * stocky + 0.25 * rng.normal()) if female else 0.0,
         "muscle": (0.85 if female else 1.05) - 0.03 * max(old, 0.0) + 0.1 * rng.normal(),
         "dome_lift_mm": 3.0 * stocky + 7.0 * rng.normal(),
         "rib_fall": 0.97 - 0.02 * stocky + 0.06 * rng.normal(),
@@ -191,7 +191,7 @@ def random_anatomy(seed: int) -> Anatomy:
         "aorta_factor": (0.95 if female else 1.02) + 0.045 * old + 0.05 * rng.normal(),
         "unfolding": 0.28 + 0.13 * old + 0.12 * rng.normal(),
         "bone_hu": 200.0 - 20.0 * old + 22.0 * rng.normal(),
-        "lung_hu": -852.0 - 3.0 * old + 6.0 * stocky + 12.0 * rng.normal(),
+        "lung_hu": -848.0 - 3.0 * old + 6.0 * stocky + 20.0 * rng.normal(),
         "stomach_gas": rng.uniform(0.4, 1.3),
         "colon_gas": rng.uniform(0.5, 1.0) if rng.random() < 0.4 else 0.0,
     }

@@ -21,7 +21,8 @@ class RealScan:
         subject: label of the virtual patient.
         path: file or folder of the CT.
         series_uid: DICOM series to take, or empty.
-        lungs: file of its lung mask (1 right, 2 left lung), or None: the lungs are then found in the CT.
+        lungs: file of its lung mask (1 right, 2 left lung, or one label for both), or None: the lungs are then found
+            in the CT.
     """
 
     subject: str
@@ -54,7 +55,7 @@ def find_lungs(ct: CTVolume, scan: RealScan) -> npt.NDArray[np.uint8]:
         ScorerError: the segmentation failed.
     """
     if scan.lungs is not None:
-        return read_lungs(scan.lungs, ct.grid)
+        return read_lungs(scan.lungs, ct)
     # The bridge to the scorers belongs to the studies, which import this module.
     from drrval.study.config import ScorerSpec
     from drrval.study.scorers import load_ct_scorer, score_ct

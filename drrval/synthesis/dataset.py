@@ -83,7 +83,7 @@ def synthesize(
     check_leakage(
         {scan.scan_id: part for scan, part in done},
         {scan.scan_id: scan.patient for scan, _ in done},
-        {scan.scan_id: np.load(out / scan.folder / PATTERN) for scan, _ in done},
+        {scan.scan_id: np.load(out / scan.folder / PATTERN) for scan, _ in done if not scan.is_procedural},
         {name: [image["sha256"] for image in record["images"]] for name, record in records.items()},
         settings.split.twin_correlation,
     )

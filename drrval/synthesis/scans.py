@@ -62,8 +62,15 @@ class SourceScan:
     def chests(self) -> tuple[str, ...]:
         """What identifies whose chest it is: scans that share one of these must not be parted by a split."""
         recipe = self.planned.recipe
+        if recipe is not None and self.is_procedural:
+            return (self.patient, f"anatomy {recipe.patient.seed}")
         files = recipe.inputs[:1] if recipe is not None else (self.planned.path,)
         return (self.patient, *(str(path.resolve()) for path in files if path is not None))
+
+    @property
+    def is_procedural(self) -> bool:
+        """Whether the chest is drawn from a seed, which identifies it; else it comes from files."""
+        return self.planned.recipe is not None and not self.planned.recipe.inputs
 
     @property
     def label_source(self) -> str:

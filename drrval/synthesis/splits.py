@@ -73,7 +73,7 @@ def check_leakage(
     Args:
         parts: part of each scan.
         patients: patient of each scan.
-        patterns: :func:`chest_pattern` of each scan.
+        patterns: :func:`chest_pattern` of each scan whose chest comes from files.
         images: SHA-256 of the images of each scan.
         twin_correlation: chests that correlate by more are taken for the same.
 
