@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from cxr_models.contract import CXRContract, CXRInput, CXRScore
+from cxr_models.lung_fields import LungFields
 from cxr_models.networks.dlnet import DLNet, detect
-from cxr_models.networks.lsnet import LSNet, segment
-from cxr_models.postprocessing import LungMasks, lung_masks, pneumonia_ratio, to_shape
+from cxr_models.postprocessing import LungMasks, Mask, pneumonia_ratio, to_shape
 from cxr_models.preprocessing import check_radiograph, clahe, to_unit
-from cxr_models.severity import severity_score
-from neural.store import load_settings, load_weights
+from cxr_models.severity import SeverityCalibration, continuous_severity, severity_score
+from neural.store import has_weights, load_settings, load_weights
 from neural.training import pick_device, place
 
 #: Where the bundled weights are.
@@ -40,11 +40,17 @@ class PneumoniaScorer:
     """Pneumonia ratio of each lung and severity 0-8 from one frontal radiograph.
 
     Args:
-        folder: store of the weights (:mod:`neural.store`).
+        folder: store of the weights (:mod:`neural.store`); of two networks, it may lack one, which then is the bundled
+            one: ``drrval train`` stores the one it trained.
         device: ``auto`` takes a GPU if there is one.
 
+    Attributes:
+        weights_sha256: SHA-256 of the weights by name.
+        detection_threshold: probability from which a radiograph counts as positive.
+        localisation_threshold: value of the map from which a pixel counts as diseased.
+
     Raises:
-        KeyError: the store lacks the weights.
+        KeyError: the store holds neither network.
         ValueError: the weights are damaged.
     """
 
@@ -53,16 +59,21 @@ class PneumoniaScorer:
     segmenter: ClassVar[str]
     contract = CXRContract(value_range=(0.0, 255.0), polarity="bone-bright", views=("PA", "AP"))
 
-    def __init__(self, folder: Path = WEIGHTS, device: str = "auto") -> None:
-        self._device = pick_device(device)
-        self._dlnet, self._lsnet = DLNet(self.detector), LSNet(self.segmenter)
-        for network, name in ((self._dlnet, self.detector), (self._lsnet, self.segmenter)):
-            load_weights(network, folder, name)
-            place(network, self._device).eval()
-        detector, segmenter = load_settings(folder, self.detector), load_settings(folder, self.segmenter)
-        self.detection_threshold = detector["detection_threshold"]
-        self.localisation_threshold = detector["localisation_threshold"]
-        self._detector_size, self._segmenter_size = int(detector["size"]), int(segmenter["size"])
+    def __init__(self, folder: Path | str = WEIGHTS, device: str = "auto") -> None:
+        detector, segmenter = _stores(Path(folder), self.detector, self.segmenter)
+        chosen = pick_device(device)
+        self._dlnet = DLNet(self.detector)
+        self.weights_sha256 = {self.detector: load_weights(self._dlnet, detector, self.detector)}
+        place(self._dlnet, chosen).eval()
+        self._lung_fields = LungFields(segmenter, self.segmenter, chosen)
+        self.weights_sha256[self.segmenter] = self._lung_fields.sha256
+        settings = load_settings(detector, self.detector)
+        self.detection_threshold = settings["detection_threshold"]
+        self.localisation_threshold = settings["localisation_threshold"]
+        self._size = int(settings["size"])
+        self._calibration = None
+        if "severity_gain" in settings:
+            self._calibration = SeverityCalibration(settings["severity_gain"], settings["severity_power"])
 
     def read(self, radiograph: CXRInput) -> Reading:
         """Run both networks.
@@ -72,12 +83,15 @@ class PneumoniaScorer:
         """
         check_radiograph(radiograph.image, radiograph.view, self.contract.views)
         shape = (radiograph.image.shape[0], radiograph.image.shape[1])
-        probability, localisation = detect(self._dlnet, clahe(to_unit(radiograph.image, self._detector_size)))
-        lungs = segment(self._lsnet, to_unit(radiograph.image, self._segmenter_size))
-        return Reading(probability, to_shape(localisation, shape), lung_masks(to_shape(lungs, shape)))
+        probability, localisation = detect(self._dlnet, clahe(to_unit(radiograph.image, self._size)))
+        return Reading(probability, to_shape(localisation, shape), self._lung_fields(radiograph.image))
 
     def score(self, radiograph: CXRInput) -> CXRScore:
-        """Score one radiograph. Below the detection threshold the ratios and the severity are 0, as in the paper.
+        """Score one radiograph.
+
+        Below the detection threshold the ratios and the 0-8 score are 0, as in the paper, so the ratio of a patient
+        whose probability is near the threshold jumps between 0 and its value. The continuous ``severity`` knows no
+        threshold; it is NaN for weights that were stored without a calibration.
 
         Raises:
             ValueError: the radiograph does not keep the contract, or shows no lung.
@@ -92,9 +106,26 @@ class PneumoniaScorer:
             ratio_left_percent=ratio.left,
             p_pneumonia=reading.probability,
             score=severity_score(ratio.right, ratio.left),
+            severity=self._severity(reading),
             lung_mask=reading.lungs.both,
             lesion_mask=lesion,
         )
+
+    def _severity(self, reading: Reading) -> float:
+        if self._calibration is None:
+            return float("nan")
+        right, left = (_mean(reading.localisation, lung) for lung in (reading.lungs.right, reading.lungs.left))
+        return continuous_severity(right, left, self._calibration)
+
+
+def _stores(folder: Path, *names: str) -> list[Path]:
+    """The store of each network: ``folder``, or the bundled one for what it lacks; all lacking is an error later."""
+    held = [has_weights(folder, name) for name in names]
+    return [folder if here or not any(held) else WEIGHTS for here in held]
+
+
+def _mean(localisation: np.ndarray, lung: Mask) -> float:
+    return float(localisation[lung].mean()) if lung.any() else float("nan")
 
 
 class DLNetScorer(PneumoniaScorer):

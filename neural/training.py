@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 Batch = Mapping[str, Tensor]
@@ -49,9 +50,11 @@ class TrainingSettings:
         seed: of weights' shuffling, dropout and augmentation.
         device: ``auto`` takes a GPU if there is one; or a PyTorch device name.
         workers: processes that prepare batches; 0 prepares them in this one.
+        averaging: decay per step of an exponential moving average of the weights, which is then what is validated and
+            kept (Polyak and Juditsky 1992, 10.1137/0330046); 0 keeps the weights themselves.
 
     Raises:
-        ValueError: a number of epochs or images below 1, or a rate that is not above 0.
+        ValueError: a number of epochs or images below 1, a rate that is not above 0, or a decay outside 0-1.
     """
 
     epochs: int = 30
@@ -64,6 +67,7 @@ class TrainingSettings:
     seed: int = 0
     device: str = "auto"
     workers: int = 0
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "stagnation_epochs", "stopping_epochs"):
@@ -71,6 +75,8 @@ class TrainingSettings:
                 raise ValueError(f"{name}={getattr(self, name)}: training needs a number of 1 or more.")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate={self.learning_rate:g} must be above 0.")
+        if not 0.0 <= self.averaging < 1.0:
+            raise ValueError(f"averaging={self.averaging:g} must be 0 (off) or a decay below 1, such as 0.998.")
 
 
 @dataclass(frozen=True)
@@ -128,16 +134,17 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     scaler = torch.amp.GradScaler(enabled=device.type == "cuda")
     folder.mkdir(parents=True, exist_ok=True)
-    progress = _resume(folder / "last.pt", model, optimizer, scaler, settings)
+    average = _average(model, settings)
+    progress = _resume(folder / "last.pt", model, optimizer, scaler, settings, average)
     while progress.epoch < settings.epochs and progress.stagnant < settings.stopping_epochs:
         started = time.perf_counter()
-        terms = _train_epoch(model, loss, train_set, optimizer, scaler, settings, progress.epoch, device)
-        model.eval()
+        terms = _train_epoch(model, loss, train_set, optimizer, scaler, settings, progress.epoch, device, average)
+        kept = (model if average is None else average.module).eval()
         with torch.no_grad():
-            metrics = dict(validate(model))
+            metrics = dict(validate(kept))
         _step_rate(optimizer, progress, metrics["loss"], settings)
         if progress.stagnant == 0:
-            _save(folder / "best.pt", {"model": model.state_dict(), "epoch": progress.epoch, "metrics": metrics})
+            _save(folder / "best.pt", {"model": kept.state_dict(), "epoch": progress.epoch, "metrics": metrics})
         row = {
             "epoch": progress.epoch,
             "learning_rate": optimizer.param_groups[0]["lr"],
@@ -154,6 +161,7 @@ def fit(
                 "scaler": scaler.state_dict(),
                 "progress": asdict(progress),
                 "settings": asdict(settings),
+                "average": None if average is None else average.state_dict(),
             },
         )
         _log(folder / "log.csv", row)
@@ -174,6 +182,12 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
     return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def _average(model: nn.Module, settings: TrainingSettings) -> AveragedModel | None:
+    if settings.averaging == 0.0:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging), use_buffers=True)
+
+
 def _train_epoch(
     model: nn.Module,
     loss: Callable[[nn.Module, Batch], Mapping[str, Tensor]],
@@ -183,6 +197,7 @@ def _train_epoch(
     settings: TrainingSettings,
     epoch: int,
     device: torch.device,
+    average: AveragedModel | None,
 ) -> dict[str, float]:
     """One pass over the training set; the mean of each loss term over the steps."""
     seed = int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0])
@@ -208,6 +223,8 @@ def _train_epoch(
         scaler.scale(terms["loss"]).backward()
         scaler.step(optimizer)
         scaler.update()
+        if average is not None:
+            average.update_parameters(model)
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value.item()
     return {name: value / len(loader) for name, value in sums.items()}
@@ -230,12 +247,13 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     settings: TrainingSettings,
+    average: AveragedModel | None,
 ) -> _Progress:
     if not path.exists():
         return _Progress()
     state = torch.load(path, map_location="cpu", weights_only=True)
     free = {"epochs", "stopping_epochs", "device", "workers"}  # a run may go on longer, or elsewhere
-    changed = {k for k, v in asdict(settings).items() if k not in free and state["settings"].get(k) != v}
+    changed = {k for k, v in asdict(settings).items() if k not in free and state["settings"].get(k, v) != v}
     if changed:
         raise ValueError(
             f"{path} belongs to a run with another {', '.join(sorted(changed))}: give those settings again, or another "
@@ -244,6 +262,8 @@ def _resume(
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     scaler.load_state_dict(state["scaler"])
+    if average is not None:
+        average.load_state_dict(state["average"])
     return _Progress(**state["progress"])
 
 

@@ -13,6 +13,8 @@ from cxr_models.augment import (
     random_affine,
     random_gamma,
     random_intensity,
+    random_mirror,
+    random_quality,
 )
 from cxr_models.augment.fields import smooth_noise, soft_ellipse
 from cxr_models.augment.geometric import AffineRange
@@ -175,3 +177,29 @@ def test_smooth_noise_has_the_scale_it_was_asked_for() -> None:
 def test_soft_ellipse_has_the_area_of_an_ellipse() -> None:
     area = soft_ellipse((SIZE, SIZE), (63.5, 63.5), (20.0, 40.0), 0.7, 0.2).sum()
     assert area == pytest.approx(np.pi * 20 * 40, rel=0.01)
+
+
+def test_mirror_takes_the_masks_along_and_comes_half_of_the_time() -> None:
+    image = _radiograph()
+    image[:, :10] = 1.0
+    mask = (image == 1.0)[None].astype(np.float32)
+    mirrored = 0
+    for seed in range(100):
+        out, (lesion,) = random_mirror(image, mask, _rng(seed))
+        assert np.array_equal(lesion > 0.5, out == 1.0)
+        mirrored += int(out[0, -1] == 1.0)
+    assert 35 <= mirrored <= 65
+
+
+def test_quality_loses_detail_and_nothing_else() -> None:
+    clean = _radiograph()
+    noisy = np.clip(clean + 0.1 * _rng().standard_normal(clean.shape), 0, 1).astype(np.float32)
+    changed = [random_quality(noisy, _rng(seed)) for seed in range(20)]
+    for image in changed:
+        assert image.shape == noisy.shape
+        assert image.dtype == np.float32
+        assert 0.0 <= image.min() <= image.max() <= 1.0
+        assert abs(float(image.mean() - noisy.mean())) < 0.01
+    roughness = [float(np.diff(image, axis=1).std()) for image in changed]
+    assert min(roughness) < 0.6 * float(np.diff(noisy, axis=1).std())
+    assert any(np.array_equal(image, noisy) for image in changed)  # three in ten stay as they are

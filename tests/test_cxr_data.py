@@ -14,6 +14,7 @@ from cxr_models.data.tables import read_covid, read_figure1, read_nih, read_nih_
 from cxr_models.data.targets import TargetSettings, box_mask, shrink, soft_target
 from cxr_models.postprocessing import LungMasks, lung_masks, pneumonia_ratio, to_shape
 from cxr_models.preprocessing import clahe, to_unit
+from cxr_models.severity import SeverityCalibration, continuous_extent, continuous_severity, fit_calibration
 
 Mask = npt.NDArray[np.bool_]
 
@@ -173,3 +174,25 @@ def test_openist_and_figure1_tables(tmp_path: Path) -> None:
     assert table["patient"].tolist() == ["COVID-00003", "COVID-00003"]
     assert table["age"].tolist() == [28, 50]
     assert table["view"].tolist() == ["AP", ""]
+
+
+def test_continuous_extent_agrees_with_the_steps_in_the_middle_of_each() -> None:
+    assert continuous_extent(np.array([0.0, 12.5, 37.5, 62.5, 87.5, 100.0])).tolist() == [0, 1, 2, 3, 4, 4]
+    assert continuous_extent(np.array([25.0])).tolist() == [1.5]
+
+
+def test_continuous_severity_rises_with_the_map_and_needs_both_lungs() -> None:
+    calibration = SeverityCalibration(gain=2.0, power=1.0)
+    assert continuous_severity(0.0, 0.0, calibration) == 0.0
+    assert continuous_severity(0.125, 0.0, calibration) == pytest.approx(1.5)
+    assert continuous_severity(0.5, 0.9, calibration) == 8.0
+    assert np.isnan(continuous_severity(float("nan"), 0.1, calibration))
+
+
+def test_calibration_is_found_again() -> None:
+    means = np.linspace(0.0, 0.6, 40)
+    ratios = 100.0 * SeverityCalibration(1.6, 1.3).share(means)
+    found = fit_calibration(means, ratios)
+    assert found is not None
+    assert (found.gain, found.power) == pytest.approx((1.6, 1.3), rel=0.02)
+    assert fit_calibration(means[:19], ratios[:19]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
 
+from cxr_models.data.balance import Balance, repeats  # noqa: E402
 from cxr_models.data.detection import DetectionDataset  # noqa: E402
 from cxr_models.data.lungs import LungDataset, lung_target, split_lungs  # noqa: E402
+from cxr_models.data.synthetic import read_bits, read_synthetic  # noqa: E402
+from cxr_models.data.tables import NIH_FINDINGS  # noqa: E402
 
 Mask = npt.NDArray[np.bool_]
 
@@ -110,3 +114,95 @@ def test_implants_turn_normal_images_into_positives_with_a_target(tmp_path: Path
         strongest.append(dataset[0]["target"].max().item())
     assert max(strongest) > 0.3
     assert DetectionDataset(_table(tmp_path)[:1], None, 64, implants=0.0, augment=True)[0]["label"] == 0.0
+
+
+def test_repeats_decide_how_often_an_image_is_seen(tmp_path: Path) -> None:
+    table = _table(tmp_path).assign(repeats=[2.0, 0.0, 0.5])
+    dataset = DetectionDataset(table, None, 64)
+    shown = []
+    for epoch in range(200):
+        dataset.set_epoch(epoch)
+        weights = [dataset[i]["label_weight"].item() for i in range(len(dataset))] if epoch < 3 else []
+        assert weights.count(1.0) in (0, 2)
+        shown.append(len(dataset) - 2)
+    assert set(shown) == {0, 1}
+    assert 70 <= sum(shown) <= 130
+
+
+def test_balance_knows_each_kind_of_image() -> None:
+    plain = {"rsna_class": "", "ggo": "", "consolidation": "", "label": np.nan}
+    rows = [
+        {"source": "nih", "rsna_class": "Normal", "label": 0.0},
+        {"source": "nih", "label": 0.0},
+        {"source": "nih"},
+        {"source": "covid", "consolidation": "c.png", "label": 1.0},
+        {"source": "covid", "label": 1.0},
+        {"source": "covid", "label": 0.0},
+        {"source": "figure1"},
+        {"source": "openist"},
+        {"source": "synthetic"},
+    ]
+    table = pd.DataFrame([plain | row for row in rows])
+    balance = Balance(*(float(n) for n in range(9)))
+    assert repeats(table, balance).tolist() == list(range(9))
+
+
+def test_findings_are_known_where_a_report_names_them(tmp_path: Path) -> None:
+    table = _table(tmp_path).assign(findings=["No Finding", "Edema|Pneumothorax", np.nan])
+    dataset = DetectionDataset(table, None, 64)
+    none, two, unknown = (dataset[i] for i in range(3))
+    assert (none["findings_weight"], none["findings"].sum()) == (1.0, 0.0)
+    assert [NIH_FINDINGS[int(i)] for i in two["findings"].nonzero()] == ["Edema", "Pneumothorax"]
+    assert unknown["findings_weight"] == 0.0
+
+
+BITS = {"lung_field_right": 2, "lung_field_left": 3, "lesion_right": 4, "lesion_left": 5}
+
+
+def _synthetic_set(folder: Path) -> Path:
+    """One diseased frontal image with a lesion half behind the heart, a healthy one with dark bone, and a lateral."""
+    right, left = _two_lungs()
+    lesion = np.zeros_like(right)
+    lesion[40:60, 70:100] = True  # cols 70 to 84 in the left lung field
+    image = np.where(right | left, 60, 180).astype(np.uint8)
+    healthy = (right * 4 + left * 8).astype(np.uint16)
+    pictures = {"a": (image, healthy + lesion * np.uint16(32)), "b": (255 - image, healthy), "c": (image, healthy)}
+    for name, (picture, bits) in pictures.items():
+        Image.fromarray(picture).save(folder / f"{name}.png")
+        Image.fromarray(bits).save(folder / f"{name}_labels.png")
+    (folder / "dataset.json").write_text(json.dumps({"mask_bits": BITS}))
+    pd.DataFrame(
+        {
+            "image": ["a.png", "b.png", "c.png"],
+            "labels": ["a_labels.png", "b_labels.png", "c_labels.png"],
+            "patient": ["1-x", "2-x", "3-y"],
+            "subject": ["x", "x", "y"],
+            "view": ["PA", "AP", "LL"],
+            "inverted": [0, 1, 0],
+            "ratio_percent": [9.0, 0.0, 0.0],
+            "ct_ratio_percent": [5.0, 0.0, 0.0],
+        }
+    ).to_csv(folder / "images.csv", index=False)
+    return folder
+
+
+def test_synthetic_sets_are_read_with_their_exact_targets(tmp_path: Path) -> None:
+    table = read_synthetic(_synthetic_set(tmp_path))
+    assert table["label"].tolist() == [1.0, 0.0]
+    assert table["split"][0] == table["split"][1]  # one anatomy, twice
+    row = table.iloc[0]
+    assert read_bits(Path(row["label_image"]), row["field_right_bits"]).sum() == 60 * 30
+    sick, healthy = (DetectionDataset(table, None, 64)[i] for i in range(2))
+    assert sick["target"][4, 6] > 0.9  # the middle of the left lung field
+    assert sick["target"][4, 7] < 0.2
+    assert sick["known"][4, 7] < 0.6  # behind the heart, nobody can tell
+    assert sick["known"][4, 1] == 1.0
+    assert healthy["target"].max() == 0
+    assert (healthy["known"] == 1).all()
+    assert (sick["image"] - healthy["image"]).abs().max() < 0.02  # dark bone was turned
+
+
+def test_unfinished_sets_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text(json.dumps({"mask_bits": BITS}))
+    with pytest.raises(FileNotFoundError, match=r"images\.csv"):
+        read_synthetic(tmp_path)

@@ -16,9 +16,10 @@ pytest.importorskip("safetensors")
 from cxr_models.augment.fields import soft_ellipse  # noqa: E402
 from cxr_models.contract import CXRInput  # noqa: E402
 from cxr_models.data.detection import DetectionItem  # noqa: E402
-from cxr_models.networks.dlnet import DLNet, DLNetOutput, LocalisationHead, bounded  # noqa: E402
+from cxr_models.networks.dlnet import DLNet, DLNetOutput, LocalisationHead, bounded, detect  # noqa: E402
 from cxr_models.networks.lsnet import LSNet  # noqa: E402
-from cxr_models.pneumonia import DLNetLightScorer  # noqa: E402
+from cxr_models.pneumonia import DLNetLightScorer, Reading  # noqa: E402
+from cxr_models.postprocessing import LungMasks  # noqa: E402
 from cxr_models.training.detection import dlnet_loss, roc_auc  # noqa: E402
 from cxr_models.training.refinement import RefinementSettings, fused_grad_cam, refine_targets  # noqa: E402
 from neural.store import save_weights  # noqa: E402
@@ -91,7 +92,7 @@ def test_networks_name_their_variants() -> None:
 
 def test_equation_one_of_a_hand_worked_case() -> None:
     # logit 0 costs ln 2; maps of 0 against a target of 1 on half the pixels have a mean squared error of 0.5
-    output = DLNetOutput(torch.zeros(1), torch.zeros(1, 128, 56, 56), torch.zeros(0), torch.zeros(0))
+    output = DLNetOutput(torch.zeros(1), torch.zeros(1, 128, 56, 56), torch.zeros(0), torch.zeros(0), torch.zeros(0))
     target = torch.zeros(1, 56, 56)
     target[:, :28] = 1.0
     batch = {"label": torch.ones(1), "label_weight": torch.ones(1), "target": target, "known": torch.ones(1, 56, 56)}
@@ -102,7 +103,9 @@ def test_equation_one_of_a_hand_worked_case() -> None:
 
 
 def test_unknown_labels_and_pixels_cost_nothing() -> None:
-    output = DLNetOutput(torch.tensor([0.0, 50.0]), torch.ones(2, 4, 2, 2), torch.zeros(0), torch.zeros(0))
+    output = DLNetOutput(
+        torch.tensor([0.0, 50.0]), torch.ones(2, 4, 2, 2), torch.zeros(0), torch.zeros(0), torch.zeros(0)
+    )
     label, weight = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])  # the second is wrong, but unknown
     known = torch.zeros(2, 2, 2)
     known[0, 0, 0] = 1.0
@@ -162,7 +165,7 @@ class _Brightness(torch.nn.Module):
         act_14 = torch.nn.functional.avg_pool2d(act_28, 2)
         maps = torch.nn.functional.interpolate(act_28, scale_factor=2.0)
         maps = maps + torch.nn.functional.interpolate(act_14, scale_factor=4.0)
-        return DLNetOutput(self.logit.expand(len(images)), maps, act_28, act_14)
+        return DLNetOutput(self.logit.expand(len(images)), maps, act_28, act_14, act_14)
 
 
 def test_fused_grad_cam_finds_the_disc() -> None:
@@ -198,6 +201,17 @@ def test_second_stage_leaves_uncertain_images_alone() -> None:
     assert refine_targets(_Brightness(0.79), dataset, RefinementSettings(share=1.0)) == []  # type: ignore[arg-type]
 
 
+def test_reading_a_mirrored_image_mirrors_the_map() -> None:
+    torch.manual_seed(0)
+    network = DLNet("dlnet-light").eval()
+    image = np.random.default_rng(0).random((64, 64), dtype=np.float32)
+    probability, localisation = detect(network, image)
+    turned, mirrored = detect(network, np.ascontiguousarray(image[:, ::-1]))
+    assert turned == pytest.approx(probability, abs=1e-6)
+    np.testing.assert_allclose(mirrored[:, ::-1], localisation, atol=1e-5)
+    assert np.ptp(localisation) > 1e-3
+
+
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> DLNetLightScorer:
     """Random weights: what is tested is the way through the networks, not what they have learnt."""
@@ -223,6 +237,28 @@ def test_scorer_reads_different_images_differently(scorer: DLNetLightScorer) -> 
     assert readings[0].lungs.right.shape == (108, 132)
 
 
+class _Known(DLNetLightScorer):
+    """Reads a map of 0.25 everywhere, and two lungs."""
+
+    def read(self, radiograph: CXRInput) -> Reading:
+        side = np.arange(64)[None, :].repeat(64, axis=0) < 32
+        return Reading(0.4, np.full((64, 64), 0.25, np.float32), LungMasks(side, ~side))
+
+
+@pytest.mark.parametrize(
+    ("calibration", "severity"), [({}, None), ({"severity_gain": 3.0, "severity_power": 1.0}, 7.0)]
+)
+def test_severity_is_continuous_and_needs_a_calibration(
+    tmp_path: Path, calibration: dict[str, float], severity: float | None
+) -> None:
+    thresholds = {"size": 64, "detection_threshold": 0.5, "localisation_threshold": 0.2}
+    save_weights(DLNet("dlnet-light"), tmp_path, "dlnet-light", "", thresholds | calibration)
+    save_weights(LSNet("lsnet-light"), tmp_path, "lsnet-light", "", {"size": 64})
+    score = _Known(tmp_path, device="cpu").score(CXRInput(_radiograph(0), 0.4, "PA"))
+    assert (score.ratio_percent, score.score) == (0.0, 0.0)  # below the detection threshold
+    assert score.severity == pytest.approx(severity) if severity is not None else np.isnan(score.severity)
+
+
 @pytest.mark.parametrize(
     ("image", "view", "message"),
     [
@@ -239,3 +275,14 @@ def test_scorer_refuses_what_breaks_its_contract(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         scorer.score(CXRInput(image, 0.4, view))
+
+
+def test_a_store_with_one_network_borrows_the_bundled_other(tmp_path: Path) -> None:
+    settings = {"size": 64, "detection_threshold": 0.5, "localisation_threshold": 0.3}
+    save_weights(DLNet("dlnet-light"), tmp_path, "dlnet-light", "", settings)
+    scorer = DLNetLightScorer(str(tmp_path), device="cpu")
+    bundled = DLNetLightScorer(device="cpu")
+    assert scorer.weights_sha256["lsnet-light"] == bundled.weights_sha256["lsnet-light"]
+    assert scorer.weights_sha256["dlnet-light"] != bundled.weights_sha256["dlnet-light"]
+    with pytest.raises(KeyError, match=r"No weights are called 'dlnet-light'.*There are: none"):
+        DLNetLightScorer(tmp_path / "empty", device="cpu")

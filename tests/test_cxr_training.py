@@ -17,7 +17,10 @@ torch.set_num_threads(1)  # small networks: threads that wait for each other cos
 from cxr_models.augment.fields import soft_ellipse  # noqa: E402
 from cxr_models.data.split import split_of  # noqa: E402
 from cxr_models.data.tables import read_covid  # noqa: E402
+from cxr_models.networks.dlnet import DLNet, DLNetOutput, detect  # noqa: E402
 from cxr_models.networks.lsnet import LSNet  # noqa: E402
+from cxr_models.severity import SeverityCalibration, continuous_extent  # noqa: E402
+from cxr_models.training.operating_points import _known_lungs, _prepared, operating_points  # noqa: E402
 from cxr_models.training.pseudo_masks import add_lung_masks, find_lungs, take_heart_out  # noqa: E402
 from cxr_models.training.refinement import RefinementSettings  # noqa: E402
 from cxr_models.training.runs import DetectionRun, LungRun, Start, detection_table, run_detection, run_lungs  # noqa: E402
@@ -59,7 +62,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes = ["Lung Opacity", "Normal", "Normal", "Lung Opacity"]
     pd.DataFrame(
         {
-            "Finding Labels": "x",
+            "Finding Labels": "Edema|Effusion",
             "Patient Age": 50,
             "View Position": "PA",
             "rsna_class": classes,
@@ -82,7 +85,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_lung_run_trains_and_continues(data: Path, tmp_path: Path) -> None:
     run = LungRun(data, size=SIZE, training=ONE_EPOCH)
-    run_lungs(run, tmp_path)
+    trained = run_lungs(run, tmp_path)
+    assert (trained.name, dict(trained.settings)) == ("lsnet-light", {"size": SIZE})
+    assert 0.0 <= trained.metrics["dice"] <= 1.0
     lines: list[str] = []
     run_lungs(replace(run, training=replace(ONE_EPOCH, epochs=2)), tmp_path, lines.append)
     assert len(lines) == 1
@@ -99,10 +104,40 @@ def test_detection_runs_in_two_stages(data: Path, tmp_path: Path) -> None:
         start=Start(checkpoint=tmp_path / "first" / "best.pt"),
     )
     lines: list[str] = []
-    network = run_detection(second, tmp_path / "second", lines.append)
+    trained = run_detection(second, tmp_path / "second", lines.append)
     assert lines[0].startswith("refined targets of ")
     assert lines[1].startswith("epoch 0 ")
-    assert not network.training
+    assert not trained.network.training
+    assert trained.name == "dlnet-light"
+    assert trained.settings["size"] == SIZE
+    assert 0.0 < trained.settings["detection_threshold"] < 1.0
+    assert set(trained.metrics) >= {"loss", "auc"}
+
+
+def test_frozen_layers_stay_and_findings_are_learnt(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = DLNet("dlnet-light")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    torch.save({"model": before}, tmp_path / "start.pt")
+    run = DetectionRun(
+        data,
+        size=SIZE,
+        training=ONE_EPOCH,
+        findings_weight=1.0,
+        frozen=6,
+        start=Start(checkpoint=tmp_path / "start.pt"),
+    )
+    trained = run_detection(run, tmp_path / "run")
+    after = trained.network.state_dict()
+    for key in ("encoder._bn0.running_mean", "encoder._blocks.3._bn2.running_var", "encoder._conv_stem.weight"):
+        assert torch.equal(after[key], before[key])
+    assert not torch.equal(
+        after["encoder._blocks.4._project_conv.weight"], before["encoder._blocks.4._project_conv.weight"]
+    )
+    assert "train_findings" in (tmp_path / "run" / "log.csv").read_text().splitlines()[0]
+    again = torch.load(tmp_path / "run" / "best.pt", weights_only=True)["model"]
+    assert any(key.startswith("findings.") for key in again)
+    run_detection(replace(run, start=Start(checkpoint=tmp_path / "run" / "best.pt")), tmp_path / "next")
 
 
 class _Threshold(torch.nn.Module):
@@ -152,3 +187,54 @@ def test_segmentation_returns_masks_on_the_images_own_pixels() -> None:
         LSNet("lsnet-light").eval(), np.random.default_rng(0).uniform(0, 255, (90, 70)).astype("f"), SIZE
     )
     assert masks.right.shape == masks.left.shape == (90, 70)
+
+
+def _masked_table(folder: Path, count: int) -> pd.DataFrame:
+    """Images whose grey level in the lungs tells the share of the lower lungs that is diseased, and their masks."""
+    rows = []
+    lungs = _lungs()
+    for n in range(count):
+        lesion = lungs & (np.arange(SIZE)[:, None] >= SIZE - 10 - n * 44 // count)
+        for name, mask in (("lesion", lesion), ("right", lungs & _right()), ("left", lungs & ~_right())):
+            _save(folder / f"{name}{n}.png", mask.astype(float))
+        _save(folder / f"image{n}.png", np.where(lesion, 0.9, 0.1))
+        rows.append({"image": str(folder / f"image{n}.png"), "ggo": str(folder / f"lesion{n}.png"), "patient": str(n)})
+    table = pd.DataFrame(rows).assign(source="covid", split="validation", label_weight=1.0, consolidation="")
+    table["right_lung"] = [str(folder / f"right{n}.png") for n in range(count)]
+    table["left_lung"] = [str(folder / f"left{n}.png") for n in range(count)]
+    table["label"] = (np.arange(count) >= count // 2).astype(float)
+    return table
+
+
+def _right() -> npt.NDArray[np.bool_]:
+    return np.broadcast_to(np.arange(SIZE) < SIZE // 2, (SIZE, SIZE))
+
+
+class _BrightIsSick(torch.nn.Module):
+    """Stands in for a trained DLNet: the map is the brightness, and the probability grows with its mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images: torch.Tensor) -> DLNetOutput:
+        maps = torch.atanh(torch.nn.functional.avg_pool2d((images > 0.5).float(), 8).clamp(0, 0.999)).unsqueeze(1)
+        return DLNetOutput(self.scale * (images > 0.5).float().mean((1, 2)), maps, *([torch.zeros(0)] * 3))
+
+
+def test_operating_points_separate_and_calibrate_what_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cxr_models.training.operating_points.clahe", lambda image: image)
+    table = _masked_table(tmp_path, 20)
+    boxes = pd.DataFrame(columns=["image", "x", "y", "width", "height"])
+    found = operating_points(_BrightIsSick(), table, boxes, SIZE)  # type: ignore[arg-type]
+    assert (found["size"], found["localisation_threshold"]) == (SIZE, 0.5)
+    probability = [detect(_BrightIsSick(), _prepared({"image": i}, SIZE))[0] for i in table["image"]]  # type: ignore[arg-type]
+    assert found["detection_threshold"] == min(probability[10:])
+    calibration = SeverityCalibration(found["severity_gain"], found["severity_power"])
+    for row in table.to_dict("records"):
+        image = _prepared(row, SIZE)
+        for lung in _known_lungs(row, detect(_BrightIsSick(), image)[1]):  # type: ignore[arg-type]
+            extent = continuous_extent(100.0 * calibration.share(np.array([lung.mean])))
+            assert extent[0] == pytest.approx(continuous_extent(np.array([lung.ratio_percent]))[0], abs=0.3)
+    few = operating_points(_BrightIsSick(), table[:4], boxes, SIZE)  # type: ignore[arg-type]
+    assert "severity_gain" not in few

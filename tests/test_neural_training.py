@@ -132,12 +132,23 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert best < 0.2 * before
 
 
-def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
-    whole = _run(tmp_path / "whole", _SETTINGS)
-    _run(tmp_path / "parts", replace(_SETTINGS, epochs=2))
-    parts = _run(tmp_path / "parts", _SETTINGS)
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path, averaging: float) -> None:
+    settings = replace(_SETTINGS, averaging=averaging)
+    whole = _run(tmp_path / "whole", settings)
+    _run(tmp_path / "parts", replace(settings, epochs=2))
+    parts = _run(tmp_path / "parts", settings)
     for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_averaged_weights_lag_behind_the_weights_themselves(tmp_path: Path) -> None:
+    def moved(averaging: float) -> float:
+        trained = _run(tmp_path / str(averaging), replace(_SETTINGS, epochs=1, averaging=averaging))
+        return float((trained[0].weight - _model()[0].weight).detach().norm())
+
+    # The average starts at the weights of the first step and hardly follows with a decay near 1.
+    assert 0.0 < moved(0.9999) < 0.5 * moved(0.0)
 
 
 def test_training_stops_early_and_lowers_the_rate(tmp_path: Path) -> None:
@@ -161,7 +172,9 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path) -> None:
         fit(_model(), broken, _Points(), _validate, _SETTINGS, tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"stagnation_epochs": 0}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch_size": 0}, {"stagnation_epochs": 0}, {"learning_rate": 0.0}, {"averaging": 1.0}]
+)
 def test_training_settings_that_cannot_train_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=0"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
         TrainingSettings(**wrong)  # type: ignore[arg-type]

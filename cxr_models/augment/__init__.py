@@ -5,8 +5,8 @@ here needs PyTorch, so that the same functions serve a PyTorch dataset, a notebo
 """
 
 from cxr_models.augment.blobs import implant_blobs
-from cxr_models.augment.geometric import random_affine
-from cxr_models.augment.intensity import adjust_gamma, random_gamma, random_intensity
+from cxr_models.augment.geometric import random_affine, random_mirror
+from cxr_models.augment.intensity import adjust_gamma, random_gamma, random_intensity, random_quality
 from cxr_models.augment.opacities import Abnormal, abnormal_from_normal
 
 __all__ = [
@@ -17,4 +17,6 @@ __all__ = [
     "random_affine",
     "random_gamma",
     "random_intensity",
+    "random_mirror",
+    "random_quality",
 ]

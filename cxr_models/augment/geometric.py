@@ -36,7 +36,7 @@ def random_affine(
     *,
     fill: float = 0.0,
 ) -> tuple[Array, Array]:
-    """Rotate, zoom, stretch and shift an image and its masks alike. It never mirrors: the heart is on the left.
+    """Rotate, zoom, stretch and shift an image and its masks alike. It never mirrors (:func:`random_mirror` does).
 
     Args:
         image: float32 ``[row, col]``.
@@ -60,3 +60,16 @@ def random_affine(
     moved = ndimage.affine_transform(image, matrix, offset, order=1, mode="constant", cval=fill)
     moved_masks = [ndimage.affine_transform(mask, matrix, offset, order=1, mode="constant", cval=0.0) for mask in masks]
     return moved, np.stack(moved_masks) if len(moved_masks) else masks
+
+
+def random_mirror(image: Array, masks: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Mirror left and right in half of the draws: only where neither the side nor the heart's place matters.
+
+    Args:
+        image: float32 ``[row, col]``.
+        masks: float32 ``[mask, row, col]``.
+        rng: where the numbers come from.
+    """
+    if rng.random() < 0.5:
+        return image, masks
+    return np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(masks[:, :, ::-1])

@@ -21,6 +21,24 @@ _ADULT_YEARS = 18
 #: label that radiologists made looking at the image: of the development images with both, 2 of 35 show an opacity.
 _NO_FINDING_WEIGHT = 0.8
 
+#: The findings that NIH ChestX-ray14 labels (Wang et al. 2017, and its later release with 14 of them).
+NIH_FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
+
 _RSNA_LABEL = {"Lung Opacity": 1.0, "No Lung Opacity / Not Normal": 0.0, "Normal": 0.0}
 _COLUMNS = [
     "image",
@@ -40,8 +58,8 @@ def read_nih(folder: Path) -> pd.DataFrame:
     """NIH ChestX-ray14: the RSNA class where there is one, otherwise what the NIH findings tell.
 
     Without an RSNA class, ``No Finding`` is 0 and the rest unknown: of the development images with both labels, 43 % of
-    those with ``Pneumonia`` show an opacity to RSNA's radiologists, hardly more than the 35 % of all. An extra column
-    ``rsna_class`` keeps the RSNA class ("" where there is none).
+    those with ``Pneumonia`` show an opacity to RSNA's radiologists, hardly more than the 35 % of all. Extra columns:
+    ``rsna_class`` keeps the RSNA class ("" where there is none), ``findings`` the NIH findings, separated by ``|``.
 
     Args:
         folder: holds ``nih.csv`` and ``nih/``.
@@ -61,6 +79,7 @@ def read_nih(folder: Path) -> pd.DataFrame:
             "lung_mask": "",
             "lung_convention": "",
             "rsna_class": raw["rsna_class"].fillna(""),
+            "findings": raw["Finding Labels"],
         }
     )
     return _finish(table)

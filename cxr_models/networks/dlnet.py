@@ -27,12 +27,14 @@ class DLNetOutput(NamedTuple):
         logit: ``[N]``, the detection head before its sigmoid.
         maps: ``[N, maps, H / 8, W / 8]``, the localisation head after its ReLU, not negative.
         act_28, act_14: the encoder's feature maps at strides 16 and 32, which Grad-CAM looks at.
+        pooled: ``[N, channels]``, what the detection head sees.
     """
 
     logit: Tensor
     maps: Tensor
     act_28: Tensor
     act_14: Tensor
+    pooled: Tensor
 
     def probability(self) -> Tensor:
         """Probability of pneumonia, ``[N]``, 0-1."""
@@ -88,9 +90,10 @@ class DLNet(nn.Module):
     def forward(self, images: Tensor) -> DLNetOutput:
         """Detect and localise on grey images ``[N, H, W]``, 0-1 after CLAHE; H and W multiples of 32."""
         features = self.encoder(normalise(images, self.encoder))
-        logit = self.detection(features[-1].mean(dim=(2, 3))).squeeze(1)
+        pooled = features[-1].mean(dim=(2, 3))
+        logit = self.detection(pooled).squeeze(1)
         maps = self.localisation(features[_ACT_56], features[_ACT_28], features[_ACT_14])
-        return DLNetOutput(logit, maps, features[_ACT_28], features[_ACT_14])
+        return DLNetOutput(logit, maps, features[_ACT_28], features[_ACT_14], pooled)
 
 
 class LocalisationHead(nn.Module):
@@ -130,11 +133,17 @@ def _twice(x: Tensor) -> Tensor:
 def detect(network: DLNet, image: npt.NDArray[np.float32]) -> tuple[float, npt.NDArray[np.float32]]:
     """Probability of pneumonia (0-1) and localisation map (float32 ``[row / 8, col / 8]``, 0-1) of one radiograph.
 
+    The image is read as it is and mirrored, and the two logits and maps are averaged: a reading should not depend on
+    how the pixels fall on the network's strides.
+
     Args:
         network: in evaluation mode.
         image: float32 ``[row, col]``, 0-1 after CLAHE; rows and columns multiples of 32.
     """
     device = next(network.parameters()).device
+    both = torch.from_numpy(np.stack([image, image[:, ::-1]]))
     with torch.inference_mode():
-        output = network(torch.from_numpy(image).unsqueeze(0).to(device))
-        return float(output.probability()[0]), output.localisation()[0].cpu().numpy()
+        output = network(both.to(device))
+        plain, mirrored = output.localisation()
+        localisation = (plain + mirrored.flip(1)) / 2.0
+        return float(output.logit.mean().sigmoid()), localisation.cpu().numpy()

@@ -1,9 +1,10 @@
-"""Training of DLNet, first stage, and its measurement."""
+"""Training of DLNet and its measurement."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from cxr_models.data.detection import DetectionDataset
 from cxr_models.networks.dlnet import DLNet, DLNetOutput, bounded
+from cxr_models.training.multitask import MultitaskDLNet, TrainingOutput
 from neural.training import Batch, TrainingSettings, fit
 
 #: The paper's localisation output: 128 maps of 56 x 56.
@@ -27,6 +29,8 @@ def train_dlnet(
     folder: Path,
     *,
     localisation_weight: float = 1e-5,
+    findings_weight: float = 0.0,
+    frozen: int = 0,
     report: Callable[[str], None] = lambda line: None,
 ) -> DLNet:
     """Train with ``BCE + lambda MSE``; both stages of the paper differ only in the targets of ``train_set``.
@@ -37,6 +41,8 @@ def train_dlnet(
         settings: the paper's are Adam at 1e-4, times 0.2 after 2 stagnant epochs, batches of 8, up to 30 epochs.
         folder: for checkpoints and the log; an interrupted run in it is continued.
         localisation_weight: lambda.
+        findings_weight: of the cross entropy of the NIH findings, which the paper does not have; 0 leaves them out.
+        frozen: layers of the encoder that stay as they are (:class:`cxr_models.training.multitask.MultitaskDLNet`).
         report: called with a line per epoch.
 
     Returns:
@@ -44,16 +50,21 @@ def train_dlnet(
     """
 
     def loss(model: torch.nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        return dlnet_loss(model(batch["image"]), batch, localisation_weight)
+        output: TrainingOutput = model(batch["image"])
+        terms = dlnet_loss(output.dlnet, batch, localisation_weight)
+        if findings_weight == 0.0:
+            return terms
+        findings = findings_loss(output.findings, batch)
+        return {**terms, "loss": terms["loss"] + findings_weight * findings, "findings": findings}
 
     def validate(model: torch.nn.Module) -> Mapping[str, float]:
-        return measure(model, validation_set, localisation_weight)
+        return measure(cast(MultitaskDLNet, model).dlnet, validation_set, localisation_weight)
 
-    fit(network, loss, train_set, validate, settings, folder, report)
-    return network
+    fit(MultitaskDLNet(network, frozen), loss, train_set, validate, settings, folder, report)
+    return network.eval()
 
 
-def measure(network: torch.nn.Module, dataset: DetectionDataset, localisation_weight: float = 1e-5) -> dict[str, float]:
+def measure(network: DLNet, dataset: DetectionDataset, localisation_weight: float = 1e-5) -> dict[str, float]:
     """Loss terms, and the area under the ROC curve over the images whose label is fully trusted (weight 1)."""
     device = next(network.parameters()).device
     terms: list[dict[str, float]] = []
@@ -93,6 +104,18 @@ def dlnet_loss(output: DLNetOutput, batch: Batch, localisation_weight: float = 1
     mean = (known * error).sum() / (known.sum() * output.maps.shape[1]).clamp_min(1e-6)
     localisation = localisation_weight * _PAPER_OUTPUTS * mean
     return {"loss": detection + localisation, "detection": detection, "localisation": localisation}
+
+
+def findings_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Binary cross entropy, mean over the findings and over the images whose findings are known.
+
+    Args:
+        logits: ``[N, finding]``.
+        batch: ``findings`` ``[N, finding]``, 0 or 1, and ``findings_weight`` ``[N]``, 0-1.
+    """
+    weight = batch["findings_weight"]
+    per_image = F.binary_cross_entropy_with_logits(logits, batch["findings"], reduction="none").mean(dim=1)
+    return (weight * per_image).sum() / weight.sum().clamp_min(1e-6)
 
 
 def roc_auc(score: np.ndarray, positive: np.ndarray) -> float:

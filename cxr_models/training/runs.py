@@ -9,16 +9,22 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from cxr_models.data.balance import Balance, repeats
 from cxr_models.data.detection import DetectionDataset
+from cxr_models.data.lungs import LungDataset
+from cxr_models.data.synthetic import read_synthetic
 from cxr_models.data.tables import read_covid, read_figure1, read_nih, read_nih_boxes, read_openist
 from cxr_models.networks.dlnet import DLNet
 from cxr_models.networks.lsnet import LSNet
+from cxr_models.training.detection import measure as measure_dlnet
 from cxr_models.training.detection import train_dlnet
+from cxr_models.training.lungs import measure as measure_lsnet
 from cxr_models.training.lungs import train_lsnet
+from cxr_models.training.operating_points import operating_points
 from cxr_models.training.pseudo_masks import add_lung_masks, take_heart_out
 from cxr_models.training.refinement import RefinementSettings, refine_targets
 from neural.imagenet import imagenet_file, load_imagenet
-from neural.training import TrainingSettings
+from neural.training import Trained, TrainingSettings
 
 Report = Callable[[str], None]
 
@@ -71,6 +77,10 @@ class DetectionRun:
         implants: share of the normal images with lung masks that become positives in an epoch.
         lungs: checkpoint of an ``lsnet-light`` run at 224 pixels that segments the negatives without a mask, or None.
         localisation_weight: lambda of the paper's equation 1.
+        findings_weight: of the auxiliary NIH findings (:mod:`cxr_models.training.multitask`); 0 leaves them out.
+        synthetic: folder of labelled radiographs made by ``drrval synthesize``, or None.
+        balance: how often images of each kind are seen in an epoch.
+        frozen: first layers of the encoder that keep the weights of the start.
         refinement: None for the first stage; for the second, how the targets are refined with the start's weights.
         start: see :class:`Start`; the second stage starts from the first one's checkpoint.
         training: see :class:`neural.training.TrainingSettings`.
@@ -82,6 +92,10 @@ class DetectionRun:
     implants: float = 0.5
     lungs: Path | None = None
     localisation_weight: float = 1e-5
+    findings_weight: float = 0.0
+    synthetic: Path | None = None
+    balance: Balance = field(default_factory=Balance)
+    frozen: int = 0
     refinement: RefinementSettings | None = None
     start: Start = field(default_factory=Start)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -91,7 +105,7 @@ class DetectionRun:
 _TEACHER_SIZE = 224
 
 
-def run_lungs(run: LungRun, folder: Path, report: Report = lambda line: None) -> LSNet:
+def run_lungs(run: LungRun, folder: Path, report: Report = lambda line: None) -> Trained:
     """Train one round of LSNet; an interrupted run in ``folder`` goes on.
 
     Both rounds are validated on OpenIST and on the certain pixels of the COVID-19 masks.
@@ -101,7 +115,10 @@ def run_lungs(run: LungRun, folder: Path, report: Report = lambda line: None) ->
     _begin(network, network.unet.encoder, run.start, _ENCODERS[run.variant])
     table = lung_table(run, folder)
     train_lsnet(network, table, run.training, folder, size=run.size, augmentation=run.augmentation, report=report)
-    return network
+    held_out = LungDataset(table[table["split"] == "validation"], run.size)
+    with torch.no_grad():
+        metrics = measure_lsnet(network, held_out)
+    return Trained(network.cpu(), run.variant, {"size": float(run.size)}, metrics)
 
 
 def lung_table(run: LungRun, folder: Path) -> pd.DataFrame:
@@ -116,8 +133,12 @@ def lung_table(run: LungRun, folder: Path) -> pd.DataFrame:
     return pd.concat([openist, covid, nih], ignore_index=True)
 
 
-def run_detection(run: DetectionRun, folder: Path, report: Report = lambda line: None) -> DLNet:
-    """Train one stage of DLNet on NIH, COVID-19, OpenIST and Figure 1; an interrupted run in ``folder`` goes on."""
+def run_detection(run: DetectionRun, folder: Path, report: Report = lambda line: None) -> Trained:
+    """Train one stage of DLNet; an interrupted run in ``folder`` goes on.
+
+    It learns from NIH, COVID-19, OpenIST and Figure 1, and from synthetic radiographs if there are any. Thresholds and
+    severity are then settled on the validation part (:mod:`cxr_models.training.operating_points`).
+    """
     torch.manual_seed(run.training.seed)
     network = DLNet(run.variant)
     _begin(network, network.encoder, run.start, _ENCODERS[run.variant])
@@ -133,20 +154,45 @@ def run_detection(run: DetectionRun, folder: Path, report: Report = lambda line:
     )
     if run.refinement is not None:
         report(f"refined targets of {len(refine_targets(network, train_set, run.refinement))} images")
-    held_out = DetectionDataset(table[table["split"] == "validation"], boxes, run.size)
-    return train_dlnet(
-        network, train_set, held_out, run.training, folder, localisation_weight=run.localisation_weight, report=report
+    validation = table[(table["split"] == "validation") & table["label"].notna()].drop(columns="repeats")
+    held_out = DetectionDataset(validation[validation["source"] != "synthetic"], boxes, run.size)
+    train_dlnet(
+        network,
+        train_set,
+        held_out,
+        run.training,
+        folder,
+        localisation_weight=run.localisation_weight,
+        findings_weight=run.findings_weight,
+        frozen=run.frozen,
+        report=report,
     )
+    network.cpu()
+    with torch.no_grad():
+        metrics = measure_dlnet(network, held_out, run.localisation_weight)
+    drawn = table[(table["split"] == "train") & (_text(table["ggo"]) | _text(table["consolidation"]))]
+    settings = operating_points(network, pd.concat([validation, drawn]), boxes, run.size)
+    return Trained(network, run.variant, settings, metrics)
+
+
+def _text(column: pd.Series) -> pd.Series:
+    """Where a column holds a path."""
+    return column.fillna("") != ""
 
 
 def detection_table(run: DetectionRun, folder: Path) -> pd.DataFrame:
-    """All labelled radiographs of a run, with pseudo lung masks under ``folder`` where it asks for them."""
+    """All radiographs a run can learn from, with pseudo lung masks under ``folder`` where it asks for them.
+
+    Images without a label are there for their findings only.
+    """
     readers = (read_nih, read_covid, read_openist, read_figure1)
     table = pd.concat([read(run.data) for read in readers], ignore_index=True)
-    table = table[table["label"].notna()].reset_index(drop=True)
-    if run.lungs is None:
-        return table
-    return add_lung_masks(table, _teacher(run.lungs), _TEACHER_SIZE, folder / "lung_masks")
+    if run.lungs is not None:
+        table = add_lung_masks(table, _teacher(run.lungs), _TEACHER_SIZE, folder / "lung_masks")
+    if run.synthetic is not None:
+        table = pd.concat([table, read_synthetic(run.synthetic)], ignore_index=True)
+    useful = table["label"].notna() | (table["findings"].notna() & (run.findings_weight > 0))
+    return table[useful].assign(repeats=repeats(table[useful], run.balance)).reset_index(drop=True)
 
 
 def _teacher(checkpoint: Path) -> LSNet:
@@ -165,6 +211,13 @@ _ENCODERS = {
 
 def _begin(network: torch.nn.Module, encoder: torch.nn.Module, start: Start, encoder_name: str) -> None:
     if start.checkpoint is not None:
-        network.load_state_dict(torch.load(start.checkpoint, map_location="cpu", weights_only=True)["model"])
+        network.load_state_dict(_state(start.checkpoint))
     elif start.imagenet is not None:
         load_imagenet(encoder, imagenet_file(encoder_name) if start.imagenet == "package" else Path(start.imagenet))
+
+
+def _state(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The network's weights of a checkpoint, without the auxiliary head that DLNet was trained with."""
+    state: dict[str, torch.Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+    inner = {key.removeprefix("dlnet."): value for key, value in state.items() if key.startswith("dlnet.")}
+    return inner or state
