@@ -33,14 +33,20 @@ from ct_models.morphology import (
 
 LUNG_FLAGS = ("lungs_joined", "lung_volume_small", "lungs_touch_first_slice", "lungs_touch_last_slice")
 
-_WORK_MM = 2.5
+#: Block means of about this size carry the segmentation, mm.
+WORK_MM = 2.5
+
+#: Half-way between lung and soft tissue: the border of aerated lung.
+AIR_HU = -400.0
+
+#: Smaller parts of a lung, and smaller lungs, are no finding, cm3.
+SMALLEST_PART_CM3 = 5.0
+SMALLEST_LUNG_CM3 = 150.0
+
 _TISSUE_HU = -500.0
-_AIR_HU = -400.0
 _BONE_HU = 200.0
 _FAT_HU = (-150.0, -30.0)
 _OPEN_MM = 4.0
-_SMALLEST_PART_CM3 = 5.0
-_SMALLEST_LUNG_CM3 = 150.0
 _PART_HU = -930.0
 _THICK_SHARE = 0.2
 _SMALL_LUNGS_CM3 = 1000.0
@@ -86,20 +92,20 @@ def segment_lungs(hu: Volume, spacing_mm: Spacing) -> LungSegmentation:
             f"segment_lungs got an array of shape {hu.shape} with spacing_mm={spacing_mm}. It needs a [z, y, x] volume "
             "in Hounsfield units and three positive spacings in millimetres."
         )
-    factors = coarse_factors(spacing_mm, _WORK_MM)
+    factors = coarse_factors(spacing_mm, WORK_MM)
     spacing = coarse_spacing(spacing_mm, factors)
     work = coarsen(hu, factors)
-    body = _find_body(work, spacing)
+    body = find_body(work, spacing)
     aerated, filled = np.zeros(work.shape, np.uint8), np.zeros(work.shape, np.uint8)
     box = bounding_box(body) if body.any() else (slice(None),) * 3
     aerated[box], filled[box], separated = _segment_body(work[box], body[box], spacing)
-    full = _refine_border(hu, aerated, filled, factors, spacing)
-    return LungSegmentation(full, _flags(full, spacing_mm, separated))
+    full = refine_border(hu, aerated, filled, factors, spacing)
+    return LungSegmentation(full, lung_flags(full, spacing_mm, separated))
 
 
 def _segment_body(hu: Volume, body: Mask, spacing_mm: Spacing) -> tuple[Labels, Labels, bool]:
     """Labels of the aerated lungs, the same with disease filled in, and whether right and left are well separated."""
-    air = (hu < _AIR_HU) & body
+    air = (hu < AIR_HU) & body
     airways = find_airways(hu, air, spacing_mm)
     aerated = _keep_lung_parts(hu, remove_bowel_gas(hu, air & ~airways, spacing_mm), spacing_mm)
     midline_x = float(np.mean(np.nonzero(airways if airways.any() else body)[2]))
@@ -107,7 +113,7 @@ def _segment_body(hu: Volume, body: Mask, spacing_mm: Spacing) -> tuple[Labels, 
     return labels, _fill_disease(hu, labels, body & ~airways, spacing_mm), separated
 
 
-def _find_body(hu: Volume, spacing_mm: Spacing) -> Mask:
+def find_body(hu: Volume, spacing_mm: Spacing) -> Mask:
     """The patient with the air inside, without table and clothes."""
     tissue = hu > _TISSUE_HU
     parts, _ = ndimage.label(open_mm(tissue, _OPEN_MM, spacing_mm))
@@ -129,16 +135,16 @@ def _keep_lung_parts(hu: Volume, air: Mask, spacing_mm: Spacing) -> Mask:
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     keep = []
-    for index in np.flatnonzero(sizes * voxel_cm3 >= _SMALLEST_PART_CM3):
+    for index in np.flatnonzero(sizes * voxel_cm3 >= SMALLEST_PART_CM3):
         inside = core & (parts == index)
         if inside.sum() < _THICK_SHARE * sizes[index]:
             continue
-        if sizes[index] * voxel_cm3 > _SMALLEST_LUNG_CM3 or np.median(hu[inside]) > _PART_HU:
+        if sizes[index] * voxel_cm3 > SMALLEST_LUNG_CM3 or np.median(hu[inside]) > _PART_HU:
             keep.append(index)
-    if not (sizes[keep] * voxel_cm3 > _SMALLEST_LUNG_CM3).any():
+    if not (sizes[keep] * voxel_cm3 > SMALLEST_LUNG_CM3).any():
         raise ValueError(
             f"no lungs found: the largest region of air inside the body has {sizes.max() * voxel_cm3:.0f} cm3, and a "
-            f"lung needs more than {_SMALLEST_LUNG_CM3:.0f} cm3. Check that the volume is a chest CT in Hounsfield "
+            f"lung needs more than {SMALLEST_LUNG_CM3:.0f} cm3. Check that the volume is a chest CT in Hounsfield "
             "units (air -1000, water 0) with axes [z, y, x], or pass another lung segmenter."
         )
     return np.isin(parts, keep)
@@ -164,7 +170,7 @@ def _fill_disease(hu: Volume, labels: Labels, free: Mask, spacing_mm: Spacing) -
     return filled
 
 
-def _refine_border(
+def refine_border(
     hu: Volume, aerated: Labels, filled: Labels, factors: tuple[int, int, int], spacing_mm: Spacing
 ) -> Labels:
     """Labels on the full grid: voxels near the border of aerated lung go by their own Hounsfield value."""
@@ -181,12 +187,12 @@ def _refine_border(
         values, target = hu[full_box], full[full_box]
         inside = refine(lung, factors, values.shape)
         by_value = refine(rim, factors, values.shape)
-        inside[by_value] = values[by_value] < _AIR_HU
+        inside[by_value] = values[by_value] < AIR_HU
         target[inside & (target == 0)] = side
     return full
 
 
-def _flags(labels: Labels, spacing_mm: Spacing, separated: bool) -> tuple[str, ...]:
+def lung_flags(labels: Labels, spacing_mm: Spacing, separated: bool) -> tuple[str, ...]:
     """What a reader should doubt; see :class:`LungSegmentation`."""
     pixel_cm2 = spacing_mm[1] * spacing_mm[2] / 100.0
     volume_cm3 = np.count_nonzero(labels) * pixel_cm2 * spacing_mm[0] / 10.0

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from ct_models.contract import LEFT, RIGHT, CTInput, CTScore
+from ct_models.contract import CTInput, CTScore
 from ct_models.lungs import LungSegmentation, segment_lungs
+from ct_models.measures import measured
 from ct_models.morphology import (
     Mask,
     Spacing,
@@ -87,17 +88,7 @@ class OpacityScorer:
                 "no lungs found: the lung segmenter returned an empty mask. Check the scan or the segmenter."
             )
         lesion = self._find_lesion(ct.hu, labels > 0, ct.spacing_mm)
-        voxel_cm3 = float(np.prod(ct.spacing_mm)) / 1000.0
-        return CTScore(
-            lungs=labels,
-            lesion=lesion,
-            ratio_percent=_percent(lesion, labels > 0),
-            ratio_right_percent=_percent(lesion, labels == RIGHT),
-            ratio_left_percent=_percent(lesion, labels == LEFT),
-            lung_cm3=float(np.count_nonzero(labels) * voxel_cm3),
-            lesion_cm3=float(np.count_nonzero(lesion) * voxel_cm3),
-            flags=lungs.flags,
-        )
+        return measured(lungs, lesion, ct.spacing_mm)
 
     def _find_lesion(self, hu: Volume, lungs: Mask, spacing_mm: Spacing) -> Mask:
         """High-opacity voxels without vessels and specks, bool ``[z, y, x]``."""
@@ -116,9 +107,3 @@ class OpacityScorer:
         lesion = np.zeros_like(lungs)
         lesion[box] = refine(large[parts], factors, inside.shape) & inside
         return lesion
-
-
-def _percent(lesion: Mask, lung: Mask) -> float:
-    """100 x lesion voxels / lung voxels, NaN without lung."""
-    size = np.count_nonzero(lung)
-    return float(100.0 * np.count_nonzero(lesion & lung) / size) if size else float("nan")

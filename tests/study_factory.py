@@ -16,6 +16,7 @@ seed: 3
 cohort:
   simulate: {patients: 2, timepoints: 2, seed: 11, spacing_mm: 4.0}
 views: [PA]
+scorers: {ct: [opacity], cxr: [projected-area, projected-thickness]}
 output: {keep_area_density: false}
 """
 

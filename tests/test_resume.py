@@ -75,7 +75,9 @@ def copied_study(finished: Path, tmp_path: Path) -> tuple[Path, list[str]]:
     data.mkdir()
     scan = data / "p1.nii.gz"
     shutil.copy(finished / "out/sourcedata/sub-01/ses-01/ct.nii.gz", scan)
-    study = study_file(tmp_path, "name: one\ncohort: {glob: {}}\nviews: [PA]\noutput: {keep_area_density: false}\n")
+    scorers = "{ct: [opacity], cxr: [projected-area, projected-thickness]}"
+    text = f"name: one\ncohort: {{glob: {{}}}}\nviews: [PA]\nscorers: {scorers}\noutput: {{keep_area_density: false}}\n"
+    study = study_file(tmp_path, text)
     command = ["run-study", str(study), "--data-root", str(data), "--out", str(tmp_path / "out")]
     assert main(command) == 0
     return scan, command

@@ -33,7 +33,7 @@ def test_defaults_are_resolved(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, "name: s\ncohort: {simulate: {}}\n"))
     resolved = study.resolved()
     assert resolved["geometry"] == {"PA": "chest-pa", "AP": "chest-ap"}
-    assert resolved["scorers"]["reference"] == "opacity"
+    assert resolved["scorers"]["reference"] == "corona"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""Training of the slice classifier and its measurement on labelled slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import mannwhitneyu
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ct_models.data.pneumonia_slices import PneumoniaSliceDataset
+from ct_models.networks.slice_net import SliceReading, location_logits
+from neural.training import Batch, TrainingSettings, fit
+
+#: Weight of a location without lung; of the overlap; and of the slice labels, whose gradient at a location is then
+#: about as large as that of its own loss.
+_OUTSIDE_WEIGHT, _OVERLAP_WEIGHT, _SLICE_WEIGHT = 0.05, 0.3, 0.05
+
+
+def train_slices(
+    network: nn.Module,
+    train_set: PneumoniaSliceDataset,
+    held_out: PneumoniaSliceDataset,
+    settings: TrainingSettings,
+    folder: Path,
+    report: Callable[[str], None] = lambda line: None,
+) -> nn.Module:
+    """Train a :class:`ct_models.networks.slice_net.SliceNet`; the loss on held-out slices picks the epoch.
+
+    Args:
+        network: with ImageNet or earlier weights loaded or not.
+        train_set: augmented slices.
+        held_out: slices of other patients, unchanged.
+        settings: see :class:`neural.training.TrainingSettings`.
+        folder: for checkpoints and the log; an interrupted run in it is continued.
+        report: called with a line per epoch.
+    """
+    return fit(network, _terms, train_set, lambda model: measure(model, held_out), settings, folder, report)
+
+
+def slice_losses(reading: SliceReading, batch: Batch) -> dict[str, Tensor]:
+    """The loss and its terms.
+
+    * ``locations``: cross-entropy of each location's logit with its diseased share. It holds the evidence, and with it
+      Grad-CAM, to where the disease is; a classifier trained on slice labels alone may look anywhere.
+    * ``overlap``: one minus the soft Dice coefficient of the whole batch.
+    * ``slices``: cross-entropy of the slice's logit with its label.
+
+    Args:
+        reading: of the batch's images.
+        batch: see :class:`ct_models.data.pneumonia_slices.PneumoniaSliceDataset`.
+    """
+    size = (reading.evidence.shape[1], reading.evidence.shape[2])
+    lung, lesion = (F.adaptive_avg_pool2d(batch[name], size) for name in ("lung", "lesion"))
+    logits = location_logits(reading.evidence)
+    weight = lung + _OUTSIDE_WEIGHT * (1.0 - lung)
+    locations = (F.binary_cross_entropy_with_logits(logits, lesion, reduction="none") * weight).sum() / weight.sum()
+    found, there = logits.sigmoid() * lung, lesion * lung
+    overlap = 1.0 - (2.0 * (found * there).sum() + 1.0) / ((found + there).sum() + 1.0)
+    entropy = F.binary_cross_entropy_with_logits(reading.logit, batch["label"], reduction="none")
+    slices = (entropy * batch["label_weight"]).sum() / batch["label_weight"].sum().clamp_min(1.0)
+    loss = locations + _OVERLAP_WEIGHT * overlap + _SLICE_WEIGHT * slices
+    return {"loss": loss, "locations": locations, "overlap": overlap, "slices": slices}
+
+
+def _terms(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    return slice_losses(network(batch["images"]), batch)
+
+
+def measure(network: nn.Module, held_out: PneumoniaSliceDataset, batch_size: int = 16) -> dict[str, float]:
+    """Mean loss terms, ``auc`` of the slices with a certain label, and ``share_error``.
+
+    ``share_error`` is the mean absolute error of the diseased share over scans, in points of lung percentage, read off
+    the locations' probabilities. The network must be in evaluation mode.
+    """
+    device = next(network.parameters()).device
+    terms: list[dict[str, float]] = []
+    logits, labels, shares = [], [], np.zeros((len(held_out.volumes), 3))
+    with torch.inference_mode():
+        for start in range(0, len(held_out), batch_size):
+            indices = range(start, min(start + batch_size, len(held_out)))
+            items = [held_out[i] for i in indices]
+            batch = {name: torch.stack([item[name] for item in items]).to(device) for name in items[0]}
+            reading = network(batch["images"])
+            terms.append({name: value.item() for name, value in slice_losses(reading, batch).items()})
+            certain = batch["label_weight"] > 0
+            logits.append(reading.logit[certain].cpu().numpy())
+            labels.append(batch["label"][certain].cpu().numpy())
+            for row, index in enumerate(indices):
+                shares[held_out.scan_of(index)] += _amounts(
+                    reading.evidence[row], batch["lesion"][row], batch["lung"][row]
+                )
+    error = 100.0 * np.abs(shares[:, 0] - shares[:, 1]) / np.maximum(shares[:, 2], 1.0)
+    return {
+        **{name: float(np.mean([t[name] for t in terms])) for name in terms[0]},
+        "auc": auc(np.concatenate(logits), np.concatenate(labels) > 0.5),
+        "share_error": float(error.mean()),
+    }
+
+
+def auc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve, ties counted half; NaN without both classes."""
+    n, m = int(positive.sum()), int((~positive).sum())
+    if not n or not m:
+        return float("nan")
+    return float(mannwhitneyu(scores[positive], scores[~positive]).statistic / (n * m))
+
+
+def _amounts(evidence: Tensor, lesion: Tensor, lung: Tensor) -> np.ndarray:
+    """Disease found, disease there, and lung, in locations of the target grid."""
+    found = F.interpolate(location_logits(evidence).sigmoid()[None, None], size=lung.shape)[0, 0]
+    return torch.stack([(found * lung).sum(), (lesion * lung).sum(), lung.sum()]).cpu().numpy()
