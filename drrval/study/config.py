@@ -48,8 +48,10 @@ class ScorerSpec(Settings):
 class ScorerSettings(Settings):
     """Which scorers run, and which CT scorer is the reference that the radiograph is compared with."""
 
-    ct: tuple[ScorerSpec, ...] = (ScorerSpec(use="opacity"),)
-    cxr: tuple[ScorerSpec, ...] = (ScorerSpec(use="projected-area"), ScorerSpec(use="projected-thickness"))
+    ct: tuple[ScorerSpec, ...] = (ScorerSpec(use="corona"), ScorerSpec(use="opacity"))
+    cxr: tuple[ScorerSpec, ...] = tuple(
+        ScorerSpec(use=name) for name in ("dlnet-light", "projected-area", "projected-thickness")
+    )
     reference: str = Field("", description="the CT scorer compared with; by default the first")
 
     @model_validator(mode="after")

@@ -258,7 +258,13 @@ def _factory(spec: ScorerSpec, kind: str) -> Callable[..., Any]:
             "or give 'module:attribute'. "
             f"Packages add scorers by an entry point in the group {_GROUPS[kind]!r}."
         )
-    return found[spec.use].load()
+    try:
+        return found[spec.use].load()
+    except (ImportError, AttributeError) as error:
+        raise ScorerError(
+            f"Cannot load the scorer {spec.use!r} ({found[spec.use].value}): {error}. "
+            "Install the package that it comes from again, with what it needs."
+        ) from None
 
 
 def _make(spec: ScorerSpec, kind: str) -> Any:
