@@ -20,8 +20,9 @@ from cxr_models.networks.dlnet import DLNet, DLNetOutput, LocalisationHead, boun
 from cxr_models.networks.lsnet import LSNet  # noqa: E402
 from cxr_models.pneumonia import DLNetLightScorer, Reading  # noqa: E402
 from cxr_models.postprocessing import LungMasks  # noqa: E402
-from cxr_models.training.detection import dlnet_loss, roc_auc  # noqa: E402
+from cxr_models.training.detection import dlnet_loss  # noqa: E402
 from cxr_models.training.refinement import RefinementSettings, fused_grad_cam, refine_targets  # noqa: E402
+from neural.metrics import roc_auc  # noqa: E402
 from neural.store import save_weights  # noqa: E402
 
 Image = npt.NDArray[np.float32]

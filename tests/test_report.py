@@ -65,7 +65,7 @@ def measurement(subject: str, session: str, date: str, ratio: float, scorer: str
     return {
         "subject": subject, "session": session, "date": date, "view": view, "scorer": scorer, "modality": modality,
         "ratio_percent": ratio, "ratio_right_percent": ratio, "ratio_left_percent": "n/a", "p_pneumonia": "n/a",
-        "score": "n/a", "status": "ok", "flags": "n/a",
+        "score": "n/a", "severity": "n/a", "status": "ok", "flags": "n/a",
     }  # fmt: skip
 
 

@@ -210,6 +210,9 @@ def test_description_and_figures(swept: Path) -> None:
     assert [s["status"] for s in described["scans"]] == ["ok", "ok"]
     for suffix in ("png", "svg"):
         assert (swept / f"figures/error_budget_PA_mean_ratio-percent.{suffix}").stat().st_size > 1000
+    captions = json.loads((swept / "figures/captions.json").read_text())
+    assert set(captions) == {path.stem for path in (swept / "figures").glob("*.png")}
+    assert "2 patients, 2 scans, one setting changed at a time" in captions["error_budget_PA_mean_ratio-percent"]
 
 
 def test_again_recomputes_nothing(swept: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:

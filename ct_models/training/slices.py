@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import mannwhitneyu
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ct_models.data.pneumonia_slices import PneumoniaSliceDataset
 from ct_models.networks.slice_net import SliceReading, location_logits
+from neural.metrics import roc_auc
 from neural.training import Batch, TrainingSettings, fit
 
 #: Weight of a location without lung; of the overlap; and of the slice labels, whose gradient at a location is then
@@ -96,17 +96,9 @@ def measure(network: nn.Module, held_out: PneumoniaSliceDataset, batch_size: int
     error = 100.0 * np.abs(shares[:, 0] - shares[:, 1]) / np.maximum(shares[:, 2], 1.0)
     return {
         **{name: float(np.mean([t[name] for t in terms])) for name in terms[0]},
-        "auc": auc(np.concatenate(logits), np.concatenate(labels) > 0.5),
+        "auc": roc_auc(np.concatenate(logits), np.concatenate(labels) > 0.5),
         "share_error": float(error.mean()),
     }
-
-
-def auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve, ties counted half; NaN without both classes."""
-    n, m = int(positive.sum()), int((~positive).sum())
-    if not n or not m:
-        return float("nan")
-    return float(mannwhitneyu(scores[positive], scores[~positive]).statistic / (n * m))
 
 
 def _amounts(evidence: Tensor, lesion: Tensor, lung: Tensor) -> np.ndarray:

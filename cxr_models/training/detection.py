@@ -8,13 +8,13 @@ from typing import cast
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
 from cxr_models.data.detection import DetectionDataset
 from cxr_models.networks.dlnet import DLNet, DLNetOutput, bounded
 from cxr_models.training.multitask import MultitaskDLNet, TrainingOutput
+from neural.metrics import roc_auc
 from neural.training import Batch, TrainingSettings, fit
 
 #: The paper's localisation output: 128 maps of 56 x 56.
@@ -116,11 +116,3 @@ def findings_loss(logits: Tensor, batch: Batch) -> Tensor:
     weight = batch["findings_weight"]
     per_image = F.binary_cross_entropy_with_logits(logits, batch["findings"], reduction="none").mean(dim=1)
     return (weight * per_image).sum() / weight.sum().clamp_min(1e-6)
-
-
-def roc_auc(score: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve, ties counted half (Mann-Whitney); NaN without positives or without negatives."""
-    n, m = int(positive.sum()), int((~positive).sum())
-    if not n or not m:
-        return float("nan")
-    return float(stats.mannwhitneyu(score[positive], score[~positive]).statistic / (n * m))

@@ -68,7 +68,7 @@ def comparison_figures(scans: PlottedScans, row: Mapping[str, Any], settings: Ma
         f"{intervals}.",
     )
     if row["trends"]:
-        yield Drawing("course", course_figure(scans, row), _course_caption(scans, row))
+        yield Drawing("course", course_figure(scans, row), f"{_course_caption(scans, row)} {intervals}.")
     yield Drawing(
         "bland-altman",
         bland_altman_figure(scans, row),

@@ -47,6 +47,7 @@ DICTIONARY: dict[str, dict[str, Any]] = {
         "Range": "0-1",
     },
     "score": {"Description": "Severity: 0-4 per lung, summed.", "Range": "0-8"},
+    "severity": {"Description": "Calibrated continuous severity; n/a where the scorer gives none.", "Range": "0-8"},
     "status": {
         "Description": "ok, or failed (the scan's page says why).",
         "Levels": {"ok": "", "failed": ""},
@@ -73,6 +74,7 @@ def measurement(
         "ratio_left_percent": _number(score.ratio_left_percent),
         "p_pneumonia": _number(score.p_pneumonia),
         "score": None if isinstance(score, CTScore) else _number(score.score),
+        "severity": None if isinstance(score, CTScore) else _number(score.severity),
         "status": "ok",
         "flags": ";".join(flags) or None,
     }
@@ -96,7 +98,7 @@ def failed_measurement(scan: PlannedScan, date: str, scorer: str, modality: str,
 def to_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows as a table with the columns of :data:`COLUMNS`."""
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    numeric = [c for c in COLUMNS if c.startswith(("ratio", "p_")) or c == "score"]
+    numeric = [c for c in COLUMNS if c.startswith(("ratio", "p_")) or c in ("score", "severity")]
     return table.astype(dict.fromkeys(numeric, float))
 
 

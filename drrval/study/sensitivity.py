@@ -39,7 +39,7 @@ from drrval.study.sweep import Condition, SensitivitySettings, conditions, load_
 
 log = logging.getLogger("drrval")
 
-MEASURES = ("ratio_percent", "p_pneumonia", "score")
+MEASURES = ("ratio_percent", "p_pneumonia", "score", "severity")
 
 
 def run_sensitivity(

@@ -13,6 +13,7 @@ import pandas as pd
 
 from drrval import __version__
 from drrval.report.figures import error_budget_figure, save_figure
+from drrval.report.text import count
 from drrval.stats.error_budget import BUDGET_COLUMNS, NOMINAL, SWEEP_COLUMNS, TOTAL, error_budget, level_shifts
 from drrval.stats.paired import Analysis, analysis_table
 from drrval.stats.precision import minimal_detectable_change, repeatability
@@ -28,12 +29,18 @@ log = logging.getLogger("drrval")
 
 COLUMNS = ("factor", "level", "subject", "session", "view", "scorer", "measure", "value")
 _GROUP = ["view", "scorer", "measure"]
-_MEASURES = {"ratio_percent": ("pneumonia ratio", "%"), "p_pneumonia": ("p(pneumonia)", ""), "score": ("score", "")}
+_MEASURES = {
+    "ratio_percent": ("pneumonia ratio", "%"),
+    "p_pneumonia": ("p(pneumonia)", ""),
+    "score": ("score", ""),
+    "severity": ("severity", ""),
+}
 _LEVEL_COLUMNS = ["factor", "level", "n_scans", "mean", "sd"]
 _REPEATS = {NOISE: (NOMINAL, NOISE), SETUP: (SETUP,)}  # which factors' rows are repeats of one condition
 
 _DEFINITIONS = {
-    "value": "What the scorer gave: ratio_percent (0-100 %), p_pneumonia (0-1) or score (0-8); see measure. n/a: none.",
+    "value": "What the scorer gave: ratio_percent (0-100 %), p_pneumonia (0-1), score or severity (0-8); see measure. "
+    "n/a: none.",
     "shift": "Value at a level minus the value of the same scan at the study's own settings.",
     "bias": "Mean shift over the levels of a factor and the scans.",
     "sd": "Root of the variance of a scan's values over the levels of a factor, the nominal one included (n - 1), "
@@ -75,9 +82,11 @@ def write_results(study: Study, sweep: SensitivitySettings, records: list[Record
     write_json(folder / "sensitivity.json", _description(study, sweep, records, missing))
     for note in missing:
         log.warning("%(view)s, %(scorer)s, %(measure)s: %(n_missing)d values are missing and left out", note)
+    captions: dict[str, str] = {}
     for key, budget in budgets:
-        _draw(key, budget, folder)
+        captions |= _draw(key, budget, folder)
         _tell(key, budget)
+    write_json(folder / "figures" / "captions.json", captions)
 
 
 def sweep_table(records: list[Record]) -> pd.DataFrame:
@@ -151,13 +160,22 @@ def _description(
     }
 
 
-def _draw(key: dict[str, str], budget: pd.DataFrame, folder: Path) -> None:
-    """Draw the budget; there is nothing to draw where no factor changes the result."""
-    if budget["sd"].max() > 0:
-        name = "_".join("".join(c if c.isalnum() or c == "-" else "-" for c in part) for part in key.values())
-        measure, unit = _MEASURES[key["measure"]]
-        figure = error_budget_figure(budget, f"{key['view']} view, {key['scorer']}, {measure}", unit)
-        save_figure(figure, folder / "figures" / f"error_budget_{name}")
+def _draw(key: dict[str, str], budget: pd.DataFrame, folder: Path) -> dict[str, str]:
+    """Draw the budget, and give the caption by the figure's name; none where no factor changes the result."""
+    if budget["sd"].max() <= 0:
+        return {}
+    part = "_".join("".join(c if c.isalnum() or c == "-" else "-" for c in part) for part in key.values())
+    name = f"error_budget_{part}"
+    measure, unit = _MEASURES[key["measure"]]
+    title = f"{key['view']} view, {key['scorer']}, {measure}"
+    save_figure(error_budget_figure(budget, title, unit), folder / "figures" / name)
+    total = budget[budget["factor"] == TOTAL].iloc[0]
+    return {
+        name: f"Error budget, {title}: {count(total['n_patients'], 'patient')}, {count(total['n_scans'], 'scan')}, one "
+        f"setting changed at a time, {count(total['n_levels'], 'level')} in all. Left: {_DEFINITIONS['sd']} Total: "
+        f"{_DEFINITIONS['total']} Right: mean and largest shift from the study's own settings. Lines: 95 % intervals "
+        "by bootstrap of patients."
+    }
 
 
 def _tell(key: dict[str, str], budget: pd.DataFrame) -> None:
