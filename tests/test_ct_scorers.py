@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from study_factory import STUDY, study_file
+from study_factory import UNSCORED, study_file
 from test_report import QUICK, SCANS, Page, make_output, measurement, resolved_study, write_json
 
 from drrval.cli import main
@@ -198,7 +198,7 @@ def test_methods_text_explains_the_scorers() -> None:
 
 
 STUDY_OF_TWO = (
-    STUDY.replace("timepoints: 2", "timepoints: 1").replace(
+    UNSCORED.replace("timepoints: 2", "timepoints: 1").replace(
         "views", "statistics: {n_resamples: 100, ct_disagreement_points: 2.0}\nviews"
     )
     + "scorers: {ct: [opacity, {use: 'study_factory:SlicingScorer', name: sliced}], cxr: [projected-area]}\n"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 from dicom_factory import write_series
-from study_factory import STUDY, study_file
+from study_factory import UNSCORED, study_file
 
 from drrval.cli import main
 from drrval.study.config import load_study
@@ -109,7 +109,7 @@ def test_bad_arguments_exit_with_2(arguments: list[str], message: str, capsys: p
 def test_unknown_scorer_and_foreign_output_stop_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study = study_file(tmp_path, STUDY + "scorers: {cxr: [dlnet9]}\n")
+    study = study_file(tmp_path, UNSCORED + "scorers: {cxr: [dlnet9]}\n")
     assert main(["run-study", str(study), "--out", str(tmp_path / "out")]) == 2
     assert "Unknown CXR scorer 'dlnet9'" in capsys.readouterr().err
     (tmp_path / "full").mkdir()
@@ -147,6 +147,7 @@ cohort: {glob: {pattern: "*.nii.gz"}}
 views: [PA]
 output: {keep_area_density: false}
 scorers:
+  ct: [opacity]
   cxr:
     - {name: low, use: "my_constant_model:Constant"}
     - {name: high, use: "my_constant_model:Constant", options: {ratio: 90}}
