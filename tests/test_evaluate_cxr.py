@@ -51,6 +51,8 @@ def test_detection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     number = result["numbers"]["detection"]["auc"]
     assert (number["n_images"], number["n_patients"], number["level"]) == (6, 4, 0.95)
     assert number["low"] < 8 / 9 <= number["high"]
+    for name, one in result["numbers"]["detection"].items():
+        assert (one["interval"] == "none") == (one["low"] is None), name
     assert document["versions"]["drrval"]
     table = pd.read_csv(out / "predictions.csv")
     assert list(table.columns[:4]) == ["image", "patient", "scorer", "view"]

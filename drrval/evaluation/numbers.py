@@ -95,4 +95,4 @@ def _interval(row: dict[Any, Any]) -> Interval:
     estimate, low, high = (None if pd.isna(row[name]) else float(row[name]) for name in ("estimate", "low", "high"))
     n_patients, n_scans = int(row["n_patients"]), int(row["n_scans"])
     level, note = float(row["level"]), str(row["note"])
-    return Interval(estimate, low, high, level, n_patients=n_patients, n_scans=n_scans, note=note)
+    return Interval(estimate, low, high, level, str(row["method"]), n_patients, n_scans, note=note)

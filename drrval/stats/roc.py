@@ -19,7 +19,18 @@ from drrval.stats.sums import bootstrap_sums, ratio
 # Beyond this many scans the cluster bootstrap is left out: Obuchowski's interval is as good there.
 MAX_BOOTSTRAP_SCANS = 20_000
 RATES = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
-OPERATING_COLUMNS = ["threshold", "quantity", "estimate", "low", "high", "level", "n_patients", "n_scans", "note"]
+OPERATING_COLUMNS = [
+    "threshold",
+    "quantity",
+    "estimate",
+    "low",
+    "high",
+    "level",
+    "method",
+    "n_patients",
+    "n_scans",
+    "note",
+]
 
 
 @dataclass(frozen=True)
