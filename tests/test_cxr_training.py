@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from cxr_models.training.runs import DetectionRun, LungRun, Start, detection_tab
 from neural.training import TrainingSettings  # noqa: E402
 
 SIZE = 64
+BITS = ("lung_field_right", "lung_field_left", "lesion_right", "lesion_left")
 ONE_EPOCH = TrainingSettings(epochs=1, batch_size=2, device="cpu")
 
 
@@ -114,6 +116,18 @@ def test_detection_runs_in_two_stages(data: Path, tmp_path: Path) -> None:
     assert set(trained.metrics) >= {"loss", "auc"}
 
 
+def test_synthetic_sets_come_beside_the_real_ones(data: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        part = tmp_path / name
+        part.mkdir()
+        (part / "dataset.json").write_text(json.dumps({"mask_bits": dict.fromkeys(BITS, 2)}))
+        row = {"image": "a.png", "labels": "b.png", "patient": name, "subject": name, "view": "PA", "inverted": 0}
+        pd.DataFrame([row | {"ratio_percent": 9.0, "ct_ratio_percent": 5.0}]).to_csv(part / "images.csv")
+    table = detection_table(DetectionRun(data, synthetic=(tmp_path / "one", tmp_path / "two")), tmp_path)
+    assert list(table["patient"][table["source"] == "synthetic"]) == ["one", "two"]
+    assert set(table["source"]) >= {"nih", "covid", "openist"}
+
+
 def test_frozen_layers_stay_and_findings_are_learnt(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = DLNet("dlnet-light")
@@ -137,7 +151,11 @@ def test_frozen_layers_stay_and_findings_are_learnt(data: Path, tmp_path: Path) 
     assert "train_findings" in (tmp_path / "run" / "log.csv").read_text().splitlines()[0]
     again = torch.load(tmp_path / "run" / "best.pt", weights_only=True)["model"]
     assert any(key.startswith("findings.") for key in again)
-    run_detection(replace(run, start=Start(checkpoint=tmp_path / "run" / "best.pt")), tmp_path / "next")
+    still = TrainingSettings(epochs=1, batch_size=2, device="cpu", learning_rate=1e-12, weight_decay=0.0)
+    start = Start(checkpoint=tmp_path / "run" / "best.pt")
+    run_detection(replace(run, start=start, training=still), tmp_path / "next")
+    taken_up = torch.load(tmp_path / "next" / "best.pt", weights_only=True)["model"]
+    assert torch.allclose(taken_up["findings.weight"], again["findings.weight"], atol=1e-6)
 
 
 class _Threshold(torch.nn.Module):

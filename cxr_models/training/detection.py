@@ -22,7 +22,7 @@ _PAPER_OUTPUTS = 128 * 56 * 56
 
 
 def train_dlnet(
-    network: DLNet,
+    network: MultitaskDLNet,
     train_set: DetectionDataset,
     validation_set: DetectionDataset,
     settings: TrainingSettings,
@@ -30,23 +30,21 @@ def train_dlnet(
     *,
     localisation_weight: float = 1e-5,
     findings_weight: float = 0.0,
-    frozen: int = 0,
     report: Callable[[str], None] = lambda line: None,
 ) -> DLNet:
     """Train with ``BCE + lambda MSE``; both stages of the paper differ only in the targets of ``train_set``.
 
     Args:
-        network: with ImageNet, first-stage or random weights.
+        network: with ImageNet, an earlier stage's or random weights.
         train_set, validation_set: see :class:`cxr_models.data.detection.DetectionDataset`.
         settings: the paper's are Adam at 1e-4, times 0.2 after 2 stagnant epochs, batches of 8, up to 30 epochs.
         folder: for checkpoints and the log; an interrupted run in it is continued.
         localisation_weight: lambda.
         findings_weight: of the cross entropy of the NIH findings, which the paper does not have; 0 leaves them out.
-        frozen: layers of the encoder that stay as they are (:class:`cxr_models.training.multitask.MultitaskDLNet`).
         report: called with a line per epoch.
 
     Returns:
-        The network with the best epoch's weights, in evaluation mode.
+        DLNet itself with the best epoch's weights, in evaluation mode.
     """
 
     def loss(model: torch.nn.Module, batch: Batch) -> Mapping[str, Tensor]:
@@ -60,8 +58,8 @@ def train_dlnet(
     def validate(model: torch.nn.Module) -> Mapping[str, float]:
         return measure(cast(MultitaskDLNet, model).dlnet, validation_set, localisation_weight)
 
-    fit(MultitaskDLNet(network, frozen), loss, train_set, validate, settings, folder, report)
-    return network.eval()
+    fit(network, loss, train_set, validate, settings, folder, report)
+    return network.dlnet.eval()
 
 
 def measure(network: DLNet, dataset: DetectionDataset, localisation_weight: float = 1e-5) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -36,6 +37,12 @@ class MultitaskDLNet(nn.Module):
         self._still = _layers(dlnet.encoder)[:frozen]
         for layer in self._still:
             layer.requires_grad_(False)
+
+    def load_findings(self, state: Mapping[str, Tensor]) -> None:
+        """Take the auxiliary head from a checkpoint's weights, if they hold one."""
+        own = {key.removeprefix("findings."): value for key, value in state.items() if key.startswith("findings.")}
+        if own:
+            self.findings.load_state_dict(own)
 
     def train(self, mode: bool = True) -> MultitaskDLNet:
         """Training or evaluation mode; frozen layers stay in evaluation mode."""

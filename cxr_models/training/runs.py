@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -20,6 +21,7 @@ from cxr_models.training.detection import measure as measure_dlnet
 from cxr_models.training.detection import train_dlnet
 from cxr_models.training.lungs import measure as measure_lsnet
 from cxr_models.training.lungs import train_lsnet
+from cxr_models.training.multitask import MultitaskDLNet
 from cxr_models.training.operating_points import operating_points
 from cxr_models.training.pseudo_masks import add_lung_masks, take_heart_out
 from cxr_models.training.refinement import RefinementSettings, refine_targets
@@ -39,7 +41,7 @@ class Start:
     """
 
     checkpoint: Path | None = None
-    imagenet: str | None = None
+    imagenet: Literal["package"] | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,12 @@ class DetectionRun:
         lungs: checkpoint of an ``lsnet-light`` run at 224 pixels that segments the negatives without a mask, or None.
         localisation_weight: lambda of the paper's equation 1.
         findings_weight: of the auxiliary NIH findings (:mod:`cxr_models.training.multitask`); 0 leaves them out.
-        synthetic: folder of labelled radiographs made by ``drrval synthesize``, or None.
+        synthetic: folders of labelled radiographs made by ``drrval synthesize``.
         balance: how often images of each kind are seen in an epoch.
         frozen: first layers of the encoder that keep the weights of the start.
         refinement: None for the first stage; for the second, how the targets are refined with the start's weights.
-        start: see :class:`Start`; the second stage starts from the first one's checkpoint.
+        start: see :class:`Start`; the second stage starts from the first one's checkpoint. A checkpoint of this network
+            gives the auxiliary head its weights too.
         training: see :class:`neural.training.TrainingSettings`.
     """
 
@@ -93,7 +96,7 @@ class DetectionRun:
     lungs: Path | None = None
     localisation_weight: float = 1e-5
     findings_weight: float = 0.0
-    synthetic: Path | None = None
+    synthetic: tuple[Path, ...] = ()
     balance: Balance = field(default_factory=Balance)
     frozen: int = 0
     refinement: RefinementSettings | None = None
@@ -141,7 +144,10 @@ def run_detection(run: DetectionRun, folder: Path, report: Report = lambda line:
     """
     torch.manual_seed(run.training.seed)
     network = DLNet(run.variant)
+    multitask = MultitaskDLNet(network, run.frozen)
     _begin(network, network.encoder, run.start, _ENCODERS[run.variant])
+    if run.start.checkpoint is not None:
+        multitask.load_findings(_checkpoint(run.start.checkpoint))
     table = detection_table(run, folder)
     boxes = read_nih_boxes(run.data)
     train_set = DetectionDataset(
@@ -157,14 +163,13 @@ def run_detection(run: DetectionRun, folder: Path, report: Report = lambda line:
     validation = table[(table["split"] == "validation") & table["label"].notna()].drop(columns="repeats")
     held_out = DetectionDataset(validation[validation["source"] != "synthetic"], boxes, run.size)
     train_dlnet(
-        network,
+        multitask,
         train_set,
         held_out,
         run.training,
         folder,
         localisation_weight=run.localisation_weight,
         findings_weight=run.findings_weight,
-        frozen=run.frozen,
         report=report,
     )
     network.cpu()
@@ -189,15 +194,14 @@ def detection_table(run: DetectionRun, folder: Path) -> pd.DataFrame:
     table = pd.concat([read(run.data) for read in readers], ignore_index=True)
     if run.lungs is not None:
         table = add_lung_masks(table, _teacher(run.lungs), _TEACHER_SIZE, folder / "lung_masks")
-    if run.synthetic is not None:
-        table = pd.concat([table, read_synthetic(run.synthetic)], ignore_index=True)
+    table = pd.concat([table, *(read_synthetic(part) for part in run.synthetic)], ignore_index=True)
     useful = table["label"].notna() | (table["findings"].notna() & (run.findings_weight > 0))
     return table[useful].assign(repeats=repeats(table[useful], run.balance)).reset_index(drop=True)
 
 
 def _teacher(checkpoint: Path) -> LSNet:
     lsnet = LSNet("lsnet-light")
-    lsnet.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["model"])
+    lsnet.load_state_dict(_checkpoint(checkpoint))
     return lsnet.eval()
 
 
@@ -213,11 +217,16 @@ def _begin(network: torch.nn.Module, encoder: torch.nn.Module, start: Start, enc
     if start.checkpoint is not None:
         network.load_state_dict(_state(start.checkpoint))
     elif start.imagenet is not None:
-        load_imagenet(encoder, imagenet_file(encoder_name) if start.imagenet == "package" else Path(start.imagenet))
+        load_imagenet(encoder, imagenet_file(encoder_name) if start.imagenet == "package" else start.imagenet)
 
 
 def _state(checkpoint: Path) -> dict[str, torch.Tensor]:
     """The network's weights of a checkpoint, without the auxiliary head that DLNet was trained with."""
-    state: dict[str, torch.Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+    state = _checkpoint(checkpoint)
     inner = {key.removeprefix("dlnet."): value for key, value in state.items() if key.startswith("dlnet.")}
     return inner or state
+
+
+def _checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    return state

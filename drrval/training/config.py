@@ -67,6 +67,8 @@ def paths_of(run: Any) -> dict[str, Path]:
         value = getattr(run, field.name)
         if isinstance(value, Path):
             found[field.name] = value
+        elif isinstance(value, tuple):
+            found |= {f"{field.name}[{n}]": path for n, path in enumerate(value) if isinstance(path, Path)}
         elif is_dataclass(value):
             found |= {f"{field.name}.{key}": path for key, path in paths_of(value).items()}
     return found
@@ -74,11 +76,13 @@ def paths_of(run: Any) -> dict[str, Path]:
 
 def _resolved(run: Any, folder: Path) -> Any:
     """The same settings with absolute paths."""
-    changed = {}
+    changed: dict[str, Any] = {}
     for field in fields(run):
         value = getattr(run, field.name)
         if isinstance(value, Path):
             changed[field.name] = folder / value.expanduser()
+        elif isinstance(value, tuple):
+            changed[field.name] = tuple(folder / v.expanduser() if isinstance(v, Path) else v for v in value)
         elif is_dataclass(value):
             changed[field.name] = _resolved(value, folder)
     return replace(run, **changed)
