@@ -23,6 +23,7 @@ from drrval.projection.vector import LANES, PERMUTES, WIDEST_STEP, blend, pick, 
 _TILE = (128, 1024)  # detector rows and columns of one task
 _PAD = 16  # keeps neighbouring lines of a buffer from falling into the same set of the first-level cache
 _GROUP = 8  # planes added to a tile in one go; _add_rows is written for this number, and it is vector.LANES
+_SHORT_RUN = 3  # detector rows within one cell from which the first one and a step are cheaper than each by itself
 _FAST_AXIS = (2, 2, 1)  # driving axis -> array axis that is resampled first: x, which is contiguous, where it can be
 
 
@@ -108,6 +109,8 @@ def _project_tile(
     left, right = np.zeros((2, width), np.float32), np.zeros((2, width), np.float32)
     resampled = np.zeros((0, _GROUP, n_materials, width + _PAD), np.float32)
     present = np.zeros((0, _GROUP, n_materials), np.bool_)
+    runs, slopes = np.zeros(n_rows, np.int64), np.zeros((2, _GROUP), np.float32)
+    work = (slopes, np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32))
     for first in range(0, n_planes, _GROUP):
         n = min(_GROUP, n_planes - first)
         low_row, high_row = _place(row_map, first, n, row, n_slow, rows, row_weights)
@@ -138,8 +141,9 @@ def _project_tile(
                         _select(left, right, bounds[m], bounds[m + 1], resampled[j, p, m, :width])
                     else:
                         resampled[j, p, m, :width] = np.float32(0.0)
+        _find_runs(row_map, first, n, row, rows, runs)
         for m in range(n_materials):
-            _add_rows(resampled, present, m, rows, row_weights, total[m])
+            _add_rows(resampled, present, m, rows, row_weights, runs, work, total[m])
     for m in range(n_materials):
         for r in range(n_rows):
             _scale(total[m, r], gap, row_square[row + r], column_square[column : column + n_columns], part[m, r])
@@ -171,6 +175,24 @@ def _place(mapping: Any, first: int, n: int, offset: int, size: int, index: Any,
         for i in range(count):
             index[p, i] = min(max(index[p, i], low), high - 1) - low
     return low, high
+
+
+@njit(cache=True, nogil=True)
+def _find_runs(row_map: Any, first: int, n: int, offset: int, cells: Any, runs: Any) -> None:
+    """How many rows from each one on stay in their cell on every plane of the group, and so are linear in the row.
+
+    Before the first voxel and behind the last one, cells go on by number only.
+    """
+    starts, steps = row_map
+    runs[:] = 1
+    for r in range(runs.size - 2, -1, -1):
+        same = True
+        for p in range(n):
+            position = starts[first + p] + steps[first + p] * (offset + r)
+            same &= cells[p, r] == cells[p, r + 1]
+            same &= math.floor(position) == math.floor(position + steps[first + p])
+        if same:
+            runs[r] = runs[r + 1] + 1
 
 
 @njit(cache=True, nogil=True)
@@ -305,27 +327,55 @@ def _scale(line: Any, gap: float, row_square: float, column_square: Any, out: An
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _add_rows(resampled: Any, present: Any, m: int, rows: Any, weights: Any, out: Any) -> None:
-    """Interpolate along the rows and add a whole group of planes to each detector row in one pass."""
+def _add_rows(resampled: Any, present: Any, m: int, rows: Any, weights: Any, runs: Any, work: Any, out: Any) -> None:
+    """Interpolate along the rows and add a whole group of planes to each detector row.
+
+    The rows of a run are its first one plus multiples of a step, which is summed over the planes like a row itself.
+    """
+    slopes, value, step = work
+    r = 0
+    while r < out.shape[0]:
+        n = runs[r]
+        if n < _SHORT_RUN:
+            _add_row(resampled, present, m, rows[:, r], weights[:, :, r], out[r])
+            r += 1
+            continue
+        slopes[:] = (weights[:, :, r + n - 1] - weights[:, :, r]) / np.float32(n - 1)
+        value[:] = np.float32(0.0)
+        step[:] = np.float32(0.0)
+        _add_row(resampled, present, m, rows[:, r], weights[:, :, r], value)
+        _add_row(resampled, present, m, rows[:, r], slopes, step)
+        for k in range(n):
+            _add_line(value, step, np.float32(k), out[r + k])
+        r += n
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _add_line(value: Any, step: Any, k: Any, line: Any) -> None:
+    for c in range(line.size):
+        line[c] += value[c] + k * step[c]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _add_row(resampled: Any, present: Any, m: int, cells: Any, weights: Any, line: Any) -> None:
+    """Add a group of planes to one detector row."""
     w0, w1 = weights[0], weights[1]
-    for r in range(out.shape[0]):
-        line = out[r]
-        for p in range(0, _GROUP, 4):
-            j0, j1, j2, j3 = rows[p, r], rows[p + 1, r], rows[p + 2, r], rows[p + 3, r]
-            if not (
-                (present[j0, p, m] | present[j0 + 1, p, m])
-                | (present[j1, p + 1, m] | present[j1 + 1, p + 1, m])
-                | (present[j2, p + 2, m] | present[j2 + 1, p + 2, m])
-                | (present[j3, p + 3, m] | present[j3 + 1, p + 3, m])
-            ):
-                continue
-            a0, b0 = resampled[j0, p, m], resampled[j0 + 1, p, m]
-            a1, b1 = resampled[j1, p + 1, m], resampled[j1 + 1, p + 1, m]
-            a2, b2 = resampled[j2, p + 2, m], resampled[j2 + 1, p + 2, m]
-            a3, b3 = resampled[j3, p + 3, m], resampled[j3 + 1, p + 3, m]
-            u0, u1, u2, u3 = w0[p, r], w0[p + 1, r], w0[p + 2, r], w0[p + 3, r]
-            v0, v1, v2, v3 = w1[p, r], w1[p + 1, r], w1[p + 2, r], w1[p + 3, r]
-            for c in range(line.size):
-                line[c] += (u0 * a0[c] + v0 * b0[c] + u1 * a1[c] + v1 * b1[c]) + (
-                    u2 * a2[c] + v2 * b2[c] + u3 * a3[c] + v3 * b3[c]
-                )
+    for p in range(0, _GROUP, 4):
+        j0, j1, j2, j3 = cells[p], cells[p + 1], cells[p + 2], cells[p + 3]
+        if not (
+            (present[j0, p, m] | present[j0 + 1, p, m])
+            | (present[j1, p + 1, m] | present[j1 + 1, p + 1, m])
+            | (present[j2, p + 2, m] | present[j2 + 1, p + 2, m])
+            | (present[j3, p + 3, m] | present[j3 + 1, p + 3, m])
+        ):
+            continue
+        a0, b0 = resampled[j0, p, m], resampled[j0 + 1, p, m]
+        a1, b1 = resampled[j1, p + 1, m], resampled[j1 + 1, p + 1, m]
+        a2, b2 = resampled[j2, p + 2, m], resampled[j2 + 1, p + 2, m]
+        a3, b3 = resampled[j3, p + 3, m], resampled[j3 + 1, p + 3, m]
+        u0, u1, u2, u3 = w0[p], w0[p + 1], w0[p + 2], w0[p + 3]
+        v0, v1, v2, v3 = w1[p], w1[p + 1], w1[p + 2], w1[p + 3]
+        for c in range(line.size):
+            line[c] += (u0 * a0[c] + v0 * b0[c] + u1 * a1[c] + v1 * b1[c]) + (
+                u2 * a2[c] + v2 * b2[c] + u3 * a3[c] + v3 * b3[c]
+            )
