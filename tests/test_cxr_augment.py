@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -140,11 +142,17 @@ def test_implanted_extent_follows_what_was_asked_for() -> None:
         for e in (0.1, 0.5, 0.9)
     ]
     assert shares[0] < 0.25 < shares[1] < 0.65 < shares[2]
+    for seed in range(6):
+        none = abnormal_from_normal(_radiograph(), right, left, _rng(seed), extent=0.0)
+        assert not none.opacity.any()
+        half = abnormal_from_normal(_radiograph(), right, left, _rng(seed), extent=0.5)
+        assert half.opacity[right].any()
+        assert half.opacity[left].any()
 
 
 def test_some_disease_is_one_sided() -> None:
     right, left = _lungs()
-    sides = [abnormal_from_normal(_radiograph(), right, left, _rng(s), extent=0.6).lesion for s in range(24)]
+    sides = [abnormal_from_normal(_radiograph(), right, left, _rng(s)).lesion for s in range(24)]
     one_sided = sum(bool(lesion[right].any()) != bool(lesion[left].any()) for lesion in sides)
     assert 1 <= one_sided <= 14
 
@@ -163,6 +171,17 @@ def test_implanting_needs_lungs_and_a_share() -> None:
         abnormal_from_normal(_radiograph(), empty, empty, _rng())
     with pytest.raises(ValueError, match=r"extent=30 is a share of the lungs and must be within 0-1"):
         abnormal_from_normal(_radiograph(), right, left, _rng(), extent=30)
+
+
+@pytest.mark.parametrize("change", [random_gamma, random_intensity, random_quality])
+def test_grey_values_of_another_scale_are_refused(change: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match="augmentation works on 0-1: divide 8-bit values by 255"):
+        change(255.0 * _radiograph(), _rng())
+
+
+def test_masks_of_other_pixels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"masks are \(1, 10, 12\).*use its pixels"):
+        random_affine(_radiograph(), np.zeros((1, 10, 12), np.float32), _rng())
 
 
 def test_smooth_noise_has_the_scale_it_was_asked_for() -> None:

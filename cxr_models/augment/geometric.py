@@ -17,7 +17,7 @@ class AffineRange:
 
     Attributes:
         rotation_deg: largest rotation either way, degrees.
-        zoom: largest enlargement or reduction, as a share (0.15: by 0.85 to 1.15, log-uniform).
+        zoom: largest enlargement or reduction, as a share (0.15: by 1 / 1.15 to 1.15, log-uniform).
         aspect: largest change of height against width, as a share; images of other shapes are stretched to a square.
         shift: largest shift either way along each axis, as a share of the side.
     """
@@ -47,7 +47,14 @@ def random_affine(
 
     Returns:
         The image and the masks, of unchanged shapes.
+
+    Raises:
+        ValueError: masks of other rows and columns than the image's.
     """
+    if masks.shape[1:] != image.shape:
+        raise ValueError(
+            f"The masks are {masks.shape} (mask, row, col), the image {image.shape}: give them its pixels."
+        )
     limits = limits or AffineRange()
     angle = np.deg2rad(rng.uniform(-limits.rotation_deg, limits.rotation_deg))
     zoom = np.exp(rng.uniform(-1, 1) * np.log1p(limits.zoom))

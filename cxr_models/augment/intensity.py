@@ -39,7 +39,11 @@ def random_intensity(image: Image, rng: np.random.Generator) -> Image:
 
     Returns:
         float32 ``[row, col]``, clipped to 0-1.
+
+    Raises:
+        ValueError: an image outside 0-1.
     """
+    check_unit_range(image)
     mean = float(image.mean())
     out = (image - mean) * rng.uniform(0.7, 1.3) + mean + rng.uniform(-0.1, 0.1)
     out = out + rng.uniform(0.0, 0.05) * smooth_noise(image.shape, 2, rng)
@@ -56,7 +60,11 @@ def random_quality(image: Image, rng: np.random.Generator) -> Image:
 
     Returns:
         float32 ``[row, col]``, 0-1.
+
+    Raises:
+        ValueError: an image outside 0-1.
     """
+    check_unit_range(image)
     rows, cols = image.shape
     if rng.random() < 0.4:
         factor = rng.uniform(1.0, 2.5)

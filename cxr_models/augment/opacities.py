@@ -48,13 +48,15 @@ def abnormal_from_normal(
 
     Lesions cover a random share of each lung, favour the base and the periphery as COVID-19 pneumonia does on
     radiographs (Wong et al. 2020, 10.1148/radiol.2020201160), and range from a faint veil to as bright as the soft
-    tissue around the lungs, with mottled or reticular texture and soft edges. One image in four is one-sided.
+    tissue around the lungs, with mottled or reticular texture and soft edges.
 
     Args:
         image: float32 ``[row, col]``, 0-1, bone bright.
         lung_right, lung_left: bool ``[row, col]``; either may be empty.
         rng: where the numbers come from.
-        extent: share of the lungs to cover, 0-1; None draws it uniformly from 0.05 to 0.95.
+        extent: share of either lung that the opacities' footprint covers, about, 0-1; 0 implants none. None draws it
+            from 0.05 to 0.95 for each image, varies it from lung to lung, and leaves one lung clear in one of four.
+            ``lesion`` is the visible part of the footprint, and so smaller.
 
     Returns:
         The abnormal image with its truth. The lesion never leaves the lungs.
@@ -68,13 +70,15 @@ def abnormal_from_normal(
     lungs = [lung for lung in (lung_right, lung_left) if lung.any()]
     if not lungs:
         raise ValueError("Both lung masks are empty: abnormal_from_normal needs lungs to implant into.")
-    if len(lungs) == 2 and rng.random() < 0.25:
-        lungs = [lungs[int(rng.integers(2))]]
-    share = rng.uniform(0.05, 0.95) if extent is None else extent
+    shares = [extent] * len(lungs)
+    if extent is None:
+        if len(lungs) == 2 and rng.random() < 0.25:
+            lungs = [lungs[int(rng.integers(2))]]
+        shares = list(np.clip(rng.uniform(0.05, 0.95) + rng.normal(0, 0.1, len(lungs)), 0.0, 1.0))
     style = _Style.draw(rng)
     opacity = np.zeros(image.shape, dtype=np.float32)
-    for lung in lungs:
-        opacity = np.maximum(opacity, _lung_opacity(lung, float(np.clip(share + rng.normal(0, 0.1), 0, 1)), style, rng))
+    for lung, share in zip(lungs, shares, strict=True):
+        opacity = np.maximum(opacity, _lung_opacity(lung, float(share), style, rng))
     tissue = _soft_tissue_level(image, lung_right | lung_left)
     texture = 1.0 + 0.06 * smooth_noise(image.shape, 40, rng)
     target = np.maximum(image, tissue * texture)

@@ -12,13 +12,15 @@ from ct_models.contract import LEFT, RIGHT
 from drrval.errors import IntakeError
 
 _SAME_ASPECT = 0.01
+_HIGHEST_LABEL = 15  # a greater value is a grey level, as in pictures of 0 and 255
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Read a mask picture on the pixels of its image.
 
-    A picture of the values 0, 1 and 2 is a label map: 1 right, 2 left lung. In any other, pixels above half of its
-    highest value are set. A mask of another size is resampled (nearest neighbour) if it has the image's aspect ratio.
+    A picture of values up to 15 holds labels: in one of 1 and 2 these are the right and the left lung, and in any other
+    every label is set. In a picture of higher values, such as 0 and 255, pixels above half of the highest are set. A
+    mask of another size is resampled (nearest neighbour) if it has the image's aspect ratio.
 
     Args:
         path: PNG, TIFF, ... of the mask.
@@ -43,9 +45,15 @@ def read_mask(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
         raise IntakeError(
             f"{path}: the mask has {values.shape} pixels, the image {shape}: not the same field. Give the image's mask."
         )
-    labelled = set(np.unique(values).tolist()) == {0, RIGHT, LEFT}
-    found = values.astype(np.uint8) if labelled else (values > values.max() / 2).astype(np.uint8)
-    return to_pixels(found, shape)
+    return to_pixels(_labels(values), shape)
+
+
+def _labels(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    present = set(np.unique(values).tolist())
+    if {RIGHT, LEFT} <= present <= {0, RIGHT, LEFT}:
+        return values.astype(np.uint8)
+    least = 0 if max(present) <= _HIGHEST_LABEL else max(present) / 2
+    return np.greater(values, least).astype(np.uint8)
 
 
 def to_pixels(mask: npt.NDArray[np.uint8], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
