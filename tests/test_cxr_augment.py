@@ -180,7 +180,7 @@ def test_grey_values_of_another_scale_are_refused(change: Callable[..., object])
 
 
 def test_masks_of_other_pixels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"masks are \(1, 10, 12\).*use its pixels"):
+    with pytest.raises(ValueError, match=r"masks are \(1, 10, 12\).*give them its pixels"):
         random_affine(_radiograph(), np.zeros((1, 10, 12), np.float32), _rng())
 
 
