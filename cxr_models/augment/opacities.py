@@ -70,15 +70,16 @@ def abnormal_from_normal(
     lungs = [lung for lung in (lung_right, lung_left) if lung.any()]
     if not lungs:
         raise ValueError("Both lung masks are empty: abnormal_from_normal needs lungs to implant into.")
-    shares = [extent] * len(lungs)
-    if extent is None:
+    if extent is not None:
+        shares = [extent] * len(lungs)
+    else:
         if len(lungs) == 2 and rng.random() < 0.25:
             lungs = [lungs[int(rng.integers(2))]]
-        shares = list(np.clip(rng.uniform(0.05, 0.95) + rng.normal(0, 0.1, len(lungs)), 0.0, 1.0))
+        shares = np.clip(rng.uniform(0.05, 0.95) + rng.normal(0, 0.1, len(lungs)), 0.0, 1.0).tolist()
     style = _Style.draw(rng)
     opacity = np.zeros(image.shape, dtype=np.float32)
     for lung, share in zip(lungs, shares, strict=True):
-        opacity = np.maximum(opacity, _lung_opacity(lung, float(share), style, rng))
+        opacity = np.maximum(opacity, _lung_opacity(lung, share, style, rng))
     tissue = _soft_tissue_level(image, lung_right | lung_left)
     texture = 1.0 + 0.06 * smooth_noise(image.shape, 40, rng)
     target = np.maximum(image, tissue * texture)
