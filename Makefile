@@ -1,8 +1,10 @@
 # make demo: run the demonstration study.  make test: lint, types and tests.  Both build .venv when it is missing.
+# The tests run in WORKERS processes of one thread each (make test WORKERS=8); the first run also compiles the kernels.
 # make bench: speed against other tools (BENCH_CT=PATH for a CT of your own).  make validate: docs/physics.md and docs/virtual-cohorts.md measured anew.
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out/demo
+WORKERS ?= 2
 
 .PHONY: demo test lint types unit bench validate clean
 
@@ -24,7 +26,7 @@ types: .venv/.installed
 	$(BIN)/mypy
 
 unit: .venv/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks

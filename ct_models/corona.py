@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from ct_models.contract import CTInput, CTScore
 from ct_models.data.volumes import SPACING_MM
@@ -19,12 +18,11 @@ from ct_models.morphology import Mask, Spacing, bounding_box
 from ct_models.networks.slice_net import make_slice_net
 from ct_models.neural_lungs import WEIGHTS, NeuralLungSegmenter
 from ct_models.opacity import Segmenter
-from ct_models.slice_reading import Reading, read_slices
+from ct_models.slice_reading import Reading, read_slices, scan_probability
 from neural.store import load_settings, load_weights
 from neural.training import pick_device, place
 
 _MARGIN_MM = 12.0
-_SMOOTHED = 3  # slices of 4 mm that the probability of a scan is smoothed over
 
 
 class CoronaScorer:
@@ -89,8 +87,8 @@ class CoronaScorer:
         for target, values, lung, p in zip(lesion[box], fine, inside, slices[box[0]], strict=True):
             if p >= self.slice_threshold:
                 target[...] = (values >= self.lesion_threshold) & lung
-        smoothed = ndimage.uniform_filter1d(reading.slice_probability, _SMOOTHED, mode="constant")
-        return measured(lungs, lesion, ct.spacing_mm, p_pneumonia=float(smoothed.max()), slice_probability=slices)
+        found = scan_probability(reading.slice_probability)
+        return measured(ct, lungs, lesion, p_pneumonia=found, slice_probability=slices)
 
     def read(self, ct: CTInput, lungs: Mask) -> Reading:
         """Run the classifier on every slice with lung.

@@ -31,7 +31,13 @@ from ct_models.morphology import (
     refine,
 )
 
-LUNG_FLAGS = ("lungs_joined", "lung_volume_small", "lungs_touch_first_slice", "lungs_touch_last_slice")
+LUNG_FLAGS = (
+    "lungs_joined",
+    "lung_volume_small",
+    "lungs_touch_first_slice",
+    "lungs_touch_last_slice",
+    "lungs_touch_side",
+)
 
 #: Block means of about this size carry the segmentation, mm.
 WORK_MM = 2.5
@@ -44,7 +50,10 @@ SMALLEST_PART_CM3 = 5.0
 SMALLEST_LUNG_CM3 = 150.0
 
 _TISSUE_HU = -500.0
+_ROOM_AIR_HU = -975.0  # half-way between air and emphysema (-950 HU)
 _BONE_HU = 200.0
+_SPONGY_BONE_HU = 150.0
+_LEAST_SPINE, _MOST_OF_SPINE = 0.3, 0.8  # share of the slices, and of the largest such share
 _FAT_HU = (-150.0, -30.0)
 _OPEN_MM = 4.0
 _PART_HU = -930.0
@@ -65,7 +74,7 @@ class LungSegmentation:
         flags: what is doubtful, empty when all is well: ``lungs_joined`` (no border between right and left was found;
             they are cut at the midline), ``lung_volume_small`` (both together under 1000 cm3),
             ``lungs_touch_first_slice`` and ``lungs_touch_last_slice`` (more than 10 cm2 of lung in the slice at the
-            feet or the head end: the scan clips the lungs).
+            feet or the head end: the scan clips the lungs), ``lungs_touch_side`` (the same of a side face).
     """
 
     labels: npt.NDArray[np.uint8]
@@ -108,17 +117,48 @@ def _segment_body(hu: Volume, body: Mask, spacing_mm: Spacing) -> tuple[Labels, 
     air = (hu < AIR_HU) & body
     airways = find_airways(hu, air, spacing_mm)
     aerated = _keep_lung_parts(hu, remove_bowel_gas(hu, air & ~airways, spacing_mm), spacing_mm)
-    midline_x = float(np.mean(np.nonzero(airways if airways.any() else body)[2]))
-    labels, separated = split_right_left(hu, aerated, midline_x, spacing_mm)
+    labels, separated = split_right_left(hu, aerated, _midline_x(hu, airways, body), spacing_mm)
     return labels, _fill_disease(hu, labels, body & ~airways, spacing_mm), separated
 
 
+def _midline_x(hu: Volume, airways: Mask, body: Mask) -> float:
+    """x index of the airways; without any that of the spine, without bone that of the body."""
+    spine = np.broadcast_to(find_spine(hu), hu.shape)
+    midline = next((mask for mask in (airways, spine) if mask.any()), body)
+    return float(np.mean(np.nonzero(midline)[2]))
+
+
+def find_spine(hu: Volume) -> Mask:
+    """Where most slices show bone at one place, bool ``[y, x]``; nowhere if fewer than 30 % do.
+
+    Args:
+        hu: block means of about 2.5 mm, ``[z, y, x]``, at the height of the lungs.
+    """
+    share = np.count_nonzero(hu > _SPONGY_BONE_HU, axis=0) / max(len(hu), 1)
+    return (share >= _LEAST_SPINE) & (share >= _MOST_OF_SPINE * share.max(initial=0.0))
+
+
 def find_body(hu: Volume, spacing_mm: Spacing) -> Mask:
-    """The patient with the air inside, without table and clothes."""
+    """The patient with the air inside, without table and clothes; also lungs that a side face of the scan cuts."""
     tissue = hu > _TISSUE_HU
     parts, _ = ndimage.label(open_mm(tissue, _OPEN_MM, spacing_mm))
     largest = parts == np.bincount(parts.ravel(), weights=(parts > 0).ravel()).argmax()
-    return fill_axial_holes(tissue & dilate_mm(largest, 2 * _OPEN_MM, spacing_mm))
+    body = tissue & dilate_mm(largest, 2 * _OPEN_MM, spacing_mm)
+    for face in ((slice(None), 0), (slice(None), -1), (..., 0), (..., -1)):
+        body[face] |= _cut_air(hu[face], body[face])
+    return fill_axial_holes(body)
+
+
+def _cut_air(hu: Volume, body: Mask) -> Mask:
+    """Air that tissue encloses in a side face ``[z, along]`` of the scan: a lung is cut there.
+
+    Beyond the first and the last slice the body goes on. Enclosed air as thin as room air is a gap beside an arm.
+    """
+    holes, _ = ndimage.label(
+        ndimage.binary_fill_holes(np.pad(body, ((1, 1), (0, 0)), constant_values=True))[1:-1] & ~body
+    )
+    middles = ndimage.median(hu, holes, np.arange(1, holes.max(initial=0) + 1))
+    return np.isin(holes, 1 + np.flatnonzero(middles > _ROOM_AIR_HU))
 
 
 def _keep_lung_parts(hu: Volume, air: Mask, spacing_mm: Spacing) -> Mask:
@@ -194,12 +234,16 @@ def refine_border(
 
 def lung_flags(labels: Labels, spacing_mm: Spacing, separated: bool) -> tuple[str, ...]:
     """What a reader should doubt; see :class:`LungSegmentation`."""
-    pixel_cm2 = spacing_mm[1] * spacing_mm[2] / 100.0
-    volume_cm3 = np.count_nonzero(labels) * pixel_cm2 * spacing_mm[0] / 10.0
+    voxel_cm3 = float(np.prod(spacing_mm)) / 1000.0
+
+    def clipped(face: Labels, axis: int) -> bool:
+        return bool(np.count_nonzero(face) * voxel_cm3 / (spacing_mm[axis] / 10.0) > _CLIPPED_CM2)
+
     doubts = (
         not separated,
-        volume_cm3 < _SMALL_LUNGS_CM3,
-        np.count_nonzero(labels[0]) * pixel_cm2 > _CLIPPED_CM2,
-        np.count_nonzero(labels[-1]) * pixel_cm2 > _CLIPPED_CM2,
+        np.count_nonzero(labels) * voxel_cm3 < _SMALL_LUNGS_CM3,
+        clipped(labels[0], 0),
+        clipped(labels[-1], 0),
+        any(clipped(labels[:, end], 1) or clipped(labels[..., end], 2) for end in (0, -1)),
     )
     return tuple(flag for flag, doubtful in zip(LUNG_FLAGS, doubts, strict=True) if doubtful)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
+from skimage.morphology import convex_hull_image
 
 Mask = npt.NDArray[np.bool_]
 Volume = npt.NDArray[np.float32]
@@ -61,6 +62,11 @@ def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
 def fill_axial_holes(mask: Mask) -> Mask:
     """Fill the holes of every axial slice (in 3D the lungs are open at the first and last slice)."""
     return np.stack([ndimage.binary_fill_holes(axial) for axial in mask])
+
+
+def convex_axial(mask: Mask) -> Mask:
+    """The convex outline of every axial slice."""
+    return np.array([convex_hull_image(axial) if axial.any() else axial for axial in mask]).reshape(mask.shape)
 
 
 def coarse_factors(spacing_mm: Spacing, target_mm: float) -> tuple[int, int, int]:

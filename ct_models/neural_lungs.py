@@ -161,7 +161,7 @@ def lung_labels(right: Volume, left: Volume, air: Mask, spacing_mm: Spacing) -> 
     if lung_cm3 < SMALLEST_LUNG_CM3:
         raise ValueError(
             f"no lungs found: the network calls {lung_cm3:.0f} cm3 lung, and a lung needs more than "
-            f" {SMALLEST_LUNG_CM3:.0f} cm3. Check that the volume is a chest CT in Hounsfield units (air -1000, "
+            f"{SMALLEST_LUNG_CM3:.0f} cm3. Check that the volume is a chest CT in Hounsfield units (air -1000, "
             "water 0) with axes [z, y, x], or pass another lung segmenter."
         )
     sides = {RIGHT: lung & (right >= left), LEFT: lung & (right < left)}

@@ -76,7 +76,7 @@ class OpacityScorer:
         self.segment = segment
 
     def score(self, ct: CTInput) -> CTScore:
-        """Score one CT; a lung that the segmenter did not find has ratio NaN.
+        """Score one CT; a lung that is missing or cut has ratio NaN (:func:`ct_models.measures.measured`).
 
         Raises:
             ValueError: no lungs were found.
@@ -88,7 +88,7 @@ class OpacityScorer:
                 "no lungs found: the lung segmenter returned an empty mask. Check the scan or the segmenter."
             )
         lesion = self._find_lesion(ct.hu, labels > 0, ct.spacing_mm)
-        return measured(lungs, lesion, ct.spacing_mm)
+        return measured(ct, lungs, lesion)
 
     def _find_lesion(self, hu: Volume, lungs: Mask, spacing_mm: Spacing) -> Mask:
         """High-opacity voxels without vessels and specks, bool ``[z, y, x]``."""

@@ -63,6 +63,10 @@ class CXRContract:
     needs_projection: bool = False
 
 
+class UnsuitableImageError(ValueError):
+    """A scorer's answer to an image that is no readable frontal chest radiograph: what was seen, and what to do."""
+
+
 @dataclass(frozen=True)
 class CXRScore:
     """What a scorer returns.
@@ -74,6 +78,10 @@ class CXRScore:
         score: severity, 0-8, or NaN.
         severity: calibrated continuous severity, 0-8, or NaN.
         lung_mask, lesion_mask: bool ``[row, col]`` on the pixels of the input image, or None; used for overlays only.
+        localisation: float32 ``[row, col]``, 0-1, on the same pixels: the map that the lesion mask was cut from,
+            whatever the detection says, or None; used for overlays only.
+        flags: short warnings (``unusual_lung_fields``...), empty when all is well; :mod:`cxr_models.examination` lists
+            those of the bundled scorers.
     """
 
     ratio_percent: float
@@ -84,6 +92,8 @@ class CXRScore:
     severity: float = float("nan")
     lung_mask: npt.NDArray[np.bool_] | None = None
     lesion_mask: npt.NDArray[np.bool_] | None = None
+    localisation: npt.NDArray[np.float32] | None = None
+    flags: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -94,5 +104,9 @@ class CXRScorer(Protocol):
     contract: CXRContract
 
     def score(self, radiograph: CXRInput) -> CXRScore:
-        """Score one radiograph."""
+        """Score one radiograph.
+
+        Raises:
+            UnsuitableImageError: the image is none that can be scored; any other error is a failure of the scorer.
+        """
         ...

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from cxr_models.contract import CXRContract, CXRInput, CXRScore
+from cxr_models.contract import CXRContract, CXRInput, CXRScore, UnsuitableImageError
+from cxr_models.examination import Examination
 from cxr_models.lung_fields import LungFields
 from cxr_models.networks.dlnet import DLNet, detect
 from cxr_models.postprocessing import LungMasks, Mask, pneumonia_ratio, to_shape
@@ -29,11 +30,13 @@ class Reading:
         probability: of pneumonia, 0-1.
         localisation: float32 ``[row, col]``, 0-1, on the radiograph's pixels.
         lungs: the lung fields on the radiograph's pixels.
+        examination: whether the image can be scored.
     """
 
     probability: float
     localisation: np.ndarray
     lungs: LungMasks
+    examination: Examination = field(default_factory=Examination)
 
 
 class PneumoniaScorer:
@@ -47,7 +50,10 @@ class PneumoniaScorer:
     Attributes:
         weights_sha256: SHA-256 of the weights by name.
         detection_threshold: probability from which a radiograph counts as positive.
-        localisation_threshold: value of the map from which a pixel counts as diseased.
+        localisation_threshold: value of the map from which a pixel belongs to a box.
+        area_threshold: value of the map from which a pixel counts as diseased in the ratios; the paper's, and that of
+            weights stored without one, is ``localisation_threshold``
+            (:func:`cxr_models.training.operating_points.operating_points`).
 
     Raises:
         KeyError: the store holds neither network.
@@ -70,13 +76,14 @@ class PneumoniaScorer:
         settings = load_settings(detector, self.detector)
         self.detection_threshold = settings["detection_threshold"]
         self.localisation_threshold = settings["localisation_threshold"]
+        self.area_threshold = settings.get("area_threshold", self.localisation_threshold)
         self._size = int(settings["size"])
         self._calibration = None
         if "severity_gain" in settings:
             self._calibration = SeverityCalibration(settings["severity_gain"], settings["severity_power"])
 
     def read(self, radiograph: CXRInput) -> Reading:
-        """Run both networks.
+        """Run both networks, also on an image that the examination objects to.
 
         Raises:
             ValueError: the radiograph does not keep the contract (:func:`cxr_models.preprocessing.check_radiograph`).
@@ -84,7 +91,8 @@ class PneumoniaScorer:
         check_radiograph(radiograph.image, radiograph.view, self.contract.views)
         shape = (radiograph.image.shape[0], radiograph.image.shape[1])
         probability, localisation = detect(self._dlnet, clahe(to_unit(radiograph.image, self._size)))
-        return Reading(probability, to_shape(localisation, shape), self._lung_fields(radiograph.image))
+        lungs = self._lung_fields(radiograph.image)
+        return Reading(probability, to_shape(localisation, shape), lungs.masks, lungs.examination)
 
     def score(self, radiograph: CXRInput) -> CXRScore:
         """Score one radiograph.
@@ -94,11 +102,14 @@ class PneumoniaScorer:
         threshold; it is NaN for weights that were stored without a calibration.
 
         Raises:
-            ValueError: the radiograph does not keep the contract, or shows no lung.
+            UnsuitableImageError: the image is no readable frontal chest radiograph (:mod:`cxr_models.examination`).
+            ValueError: the radiograph does not keep the contract.
         """
         reading = self.read(radiograph)
+        if reading.examination.problem:
+            raise UnsuitableImageError(reading.examination.problem)
         positive = reading.probability >= self.detection_threshold
-        lesion = (reading.localisation >= self.localisation_threshold) & reading.lungs.both & positive
+        lesion = (reading.localisation >= self.area_threshold) & reading.lungs.both & positive
         ratio = pneumonia_ratio(lesion, reading.lungs)
         return CXRScore(
             ratio_percent=ratio.total,
@@ -109,6 +120,8 @@ class PneumoniaScorer:
             severity=self._severity(reading),
             lung_mask=reading.lungs.both,
             lesion_mask=lesion,
+            localisation=reading.localisation,
+            flags=reading.examination.flags,
         )
 
     def _severity(self, reading: Reading) -> float:

@@ -32,7 +32,10 @@ class LungMasks:
 
 @dataclass(frozen=True)
 class PneumoniaRatio:
-    """100 x diseased / lung pixels, 0-100 %, of both lungs, the right and the left; NaN for a lung not found."""
+    """100 x diseased / lung pixels, 0-100 %, of both lungs, the right and the left.
+
+    NaN for a lung not found; the total is NaN unless both are found, since half the lungs would pass for the whole.
+    """
 
     total: float
     right: float
@@ -56,17 +59,10 @@ def lung_masks(probability: Array, threshold: float = 0.5) -> LungMasks:
 
 
 def pneumonia_ratio(lesion: Mask, lungs: LungMasks) -> PneumoniaRatio:
-    """The paper's equation 2, for both lungs and for each.
-
-    Raises:
-        ValueError: no lung was found.
-    """
-    if not lungs.both.any():
-        raise ValueError(
-            "No lung field was found in the image, so there is no pneumonia ratio. Check that it is a frontal chest "
-            "radiograph, bone bright, with the head up."
-        )
-    return PneumoniaRatio(_percent(lesion, lungs.both), _percent(lesion, lungs.right), _percent(lesion, lungs.left))
+    """The paper's equation 2, for both lungs and for each; :class:`PneumoniaRatio` says what a missing lung does."""
+    right, left = _percent(lesion, lungs.right), _percent(lesion, lungs.left)
+    total = _percent(lesion, lungs.both) if lungs.right.any() and lungs.left.any() else float("nan")
+    return PneumoniaRatio(total, right, left)
 
 
 def to_shape(maps: Array, shape: tuple[int, int]) -> Array:

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from skimage import exposure
 
+from cxr_models.contract import UnsuitableImageError
 from cxr_models.data.images import resize
+from cxr_models.examination import check_grey_levels
 
 Image = npt.NDArray[np.float32]
 
@@ -28,11 +30,14 @@ def check_radiograph(image: Image, view: str, views: tuple[str, ...]) -> None:
         views: view positions that are accepted.
 
     Raises:
-        ValueError: not a 2D image of at least 64 x 64 pixels, another view, values that are not finite or leave 0-255,
-            or so few grey levels that the image must have been scaled to another range.
+        UnsuitableImageError: not a 2D image of at least 64 x 64 pixels, so few grey levels that it is no radiograph or
+            was scaled to another range, or far from a radiograph's shape.
+        ValueError: another view, or values that are not finite or leave 0-255.
     """
     if image.ndim != 2 or min(image.shape) < 64:
-        raise ValueError(f"The image has shape {image.shape}: give one grey radiograph [row, col] of at least 64 x 64.")
+        raise UnsuitableImageError(
+            f"The image has shape {image.shape}: give one grey radiograph [row, col] of at least 64 x 64."
+        )
     if view not in views:
         raise ValueError(f"View {view!r} is not one this model reads. Expected one of: {', '.join(views)}.")
     if not np.isfinite(image).all():
@@ -41,9 +46,10 @@ def check_radiograph(image: Image, view: str, views: tuple[str, ...]) -> None:
     if low < 0.0 or high > 255.0:
         raise ValueError(f"The image spans {low:g} to {high:g}, outside 0-255: scale it to 8-bit grey values first.")
     if high - low < _LEAST_SPAN:
-        raise ValueError(
+        raise UnsuitableImageError(
             f"The image spans only {low:g} to {high:g} of 0-255: it is blank, or it was scaled to 0-1. Multiply by 255."
         )
+    check_grey_levels(image)
 
 
 def to_unit(image: Image, size: int) -> Image:

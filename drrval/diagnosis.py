@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, metadata, requires, version
 from importlib.resources import files
@@ -27,7 +28,8 @@ _SCORER_GROUPS = ("drrval.ct_models", "drrval.cxr_models")
 _WEIGHT_PACKAGES = ("ct_models", "cxr_models")
 _CPU_BACKENDS = {
     "separable": "CPU, panel parallel to two axes of the volume",
-    "ray": "CPU, any pose",
+    "virtual": "CPU, any pose, by way of such a panel",
+    "ray": "CPU, any pose, every ray by itself",
 }
 
 
@@ -121,6 +123,9 @@ def extras() -> list[Check]:
             checks.append(Check(extra, False, ", ".join(lacking), f"pip install 'drrval[{extra}]'"))
         else:
             checks.append(Check(extra, True, ", ".join(f"{check.name} {check.detail}" for check in found)))
+    for extra in sorted(_checkout_extras() - set(names)):
+        outdated = "unknown to this installation, which is older than its checkout"
+        checks.append(Check(extra, False, outdated, f"pip install --editable '.[{extra}]' in the checkout"))
     return checks
 
 
@@ -240,6 +245,14 @@ def _weight_file(file: Path, name: str, pinned: str | None) -> Check:
     if found != pinned:
         return Check(name, False, f"{detail}, but {pinned[:12]}... is pinned: damaged or replaced", remedy)
     return Check(name, True, f"{detail} as pinned")
+
+
+def _checkout_extras() -> set[str]:
+    """The extras that the checkout of an editable installation declares; none for any other installation."""
+    file = Path(__file__).parents[1] / "pyproject.toml"
+    if not file.is_file():
+        return set()
+    return set(tomllib.loads(file.read_text(encoding="utf-8"))["project"].get("optional-dependencies", {}))
 
 
 def _requirements(extra: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Writing radiographs: PNG (8 bit), TIFF (16 bit), NIfTI (float signal), DICOM DX."""
+"""Writing radiographs: PNG (8 bit), TIFF (16 bit), NIfTI (float signal, bone dark), DICOM DX."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from drrval import __version__
 from drrval.errors import DrrvalError
 from drrval.radiograph import Radiograph
 
+SUFFIXES = (".png", ".tif", ".tiff", ".nii", ".nii.gz", ".dcm")
+SIGNAL_SUFFIXES = (".nii", ".nii.gz")  # hold the receptor's signal; the display rule plays no part
 _PATIENT_ORIENTATION = {"PA": ["L", "F"], "AP": ["L", "F"], "LL": ["P", "F"]}
 
 
@@ -22,8 +24,9 @@ def save_radiograph(radiograph: Radiograph, path: Path) -> Path:
     """Write a radiograph in the format of the path's suffix.
 
     ``.png``: displayed image, 8 bit. ``.tif``, ``.tiff``: displayed image, 16 bit. ``.nii``, ``.nii.gz``: receptor
-    signal over the unattenuated beam, float32, one slice, spacing = pixel pitch. ``.dcm``: displayed image, 12 bit,
-    DICOM DX marked as synthetic.
+    signal over the unattenuated beam, float32, one slice, spacing = pixel pitch; linear, so that bone is dark, whatever
+    the display. ``.dcm``: displayed image, 12 bit, DICOM DX marked as synthetic, a series of its own in the study of
+    the CT.
 
     Raises:
         DrrvalError: unknown suffix.
@@ -34,14 +37,14 @@ def save_radiograph(radiograph: Radiograph, path: Path) -> Path:
         Image.fromarray(radiograph.image).save(path)
     elif name.endswith((".tif", ".tiff")):
         Image.fromarray(radiograph.shown(16)).save(path)
-    elif name.endswith((".nii", ".nii.gz")):
+    elif name.endswith(SIGNAL_SUFFIXES):
         image = sitk.GetImageFromArray(radiograph.signal[None])
         image.SetSpacing((radiograph.geometry.pixel_mm, radiograph.geometry.pixel_mm, 1.0))
         sitk.WriteImage(image, str(path))
     elif name.endswith(".dcm"):
         _as_dicom(radiograph).save_as(path, enforce_file_format=True)
     else:
-        raise DrrvalError(f"Cannot write {path.name!r}. Expected one of: .png, .tif, .tiff, .nii, .nii.gz, .dcm.")
+        raise DrrvalError(f"Cannot write {path.name!r}. Expected one of: {', '.join(SUFFIXES)}.")
     return path
 
 
@@ -50,23 +53,25 @@ def _as_dicom(radiograph: Radiograph) -> FileDataset:
     geometry = radiograph.geometry
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    # UIDs follow from the content, so that the same radiograph is the same instance.
+    # UIDs follow from the content, so that the same radiograph is the same instance wherever its CT lies.
     content = [
-        radiograph.source,
+        radiograph.examination["StudyInstanceUID"],
         geometry.view,
         geometry.preset,
         str(radiograph.seed),
         radiograph.display.model_dump_json(),
     ]
-    pixels = hashlib.sha256(radiograph.signal.tobytes()).hexdigest()
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[*content, pixels])
+    content.append(hashlib.sha256(radiograph.signal.tobytes()).hexdigest())
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["instance", *content])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SOPClassUID = meta.MediaStorageSOPClassUID
     ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    ds.StudyInstanceUID = generate_uid(entropy_srcs=["study", radiograph.source])
     ds.SeriesInstanceUID = generate_uid(entropy_srcs=["series", *content])
+    ds.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
+    for keyword, value in radiograph.examination.items():
+        setattr(ds, keyword, value)
     ds.SyntheticData = "YES"
     ds.Modality = "DX"
     ds.PresentationIntentType = "FOR PRESENTATION"
@@ -74,15 +79,6 @@ def _as_dicom(radiograph: Radiograph) -> FileDataset:
     ds.DerivationDescription = "Digitally reconstructed radiograph from CT"
     ds.Manufacturer = "drrval"
     ds.SoftwareVersions = __version__
-    ds.PatientName = ""
-    ds.PatientID = ""
-    ds.PatientBirthDate = ""
-    ds.PatientSex = ""
-    ds.StudyDate = ""
-    ds.StudyTime = ""
-    ds.AccessionNumber = ""
-    ds.ReferringPhysicianName = ""
-    ds.StudyID = ""
     ds.SeriesNumber = 1
     ds.InstanceNumber = 1
     ds.BodyPartExamined = "CHEST"

@@ -10,13 +10,14 @@ from drrval.body import Body
 from drrval.geometry import Geometry
 from drrval.volume import CTVolume, Grid
 
-VIEW_FLAGS = (
-    "lungs_outside_field",
-    "body_outside_field",
-    "ct_clips_body_laterally",
-    "ct_clips_lungs_top",
-    "ct_clips_lungs_bottom",
-)
+# flag -> what it says
+VIEW_FLAGS = {
+    "lungs_outside_field": "part of the lungs is imaged beyond the edge of the panel and is missing",
+    "body_outside_field": "the chest is wider than the panel; its sides are missing",
+    "ct_clips_body_laterally": "the CT cuts the chest wall at the sides, below the shoulders; what is cut is missing",
+    "ct_clips_lungs_top": "the CT ends within the lungs at the top; what lies above is missing",
+    "ct_clips_lungs_bottom": "the CT ends within the lungs at the bottom; what lies below is missing",
+}
 
 _CONTACT_MM = 10.0  # skin that meets the edge of the scanned field in one slice, at least
 _BELOW_SHOULDERS = 2 / 3  # lower share of the chest: above it nearly every scan cuts shoulders and raised arms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Radiograph:
         seed: the integer that the noise was drawn from.
         flags: what the view or the CT leaves out; see :mod:`drrval.positioning`.
         source: name of the CT.
+        examination: patient and study that it belongs to in DICOM; see :func:`drrval.identity.examination_of`.
     """
 
     signal: npt.NDArray[np.float32]
@@ -36,6 +38,7 @@ class Radiograph:
     seed: int
     flags: tuple[str, ...]
     source: str
+    examination: Mapping[str, str]
 
     @property
     def image(self) -> npt.NDArray[np.uint8]:

@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from drrval.body import Body, find_body, isolate_body
 from drrval.deepdrr import project_deepdrr
+from drrval.errors import DrrvalError
 from drrval.geometry import Geometry, view_geometry
+from drrval.identity import examination_of
 from drrval.materials import density_model
 from drrval.physics.detector import detect, fixed_window
 from drrval.positioning import chest_centre, clipping_flags, field_flags, scanned_field
+from drrval.projection import BACKENDS as PROJECTORS
 from drrval.projection import project
 from drrval.radiograph import Radiograph
 from drrval.settings import (
@@ -25,6 +28,7 @@ from drrval.settings import (
 )
 from drrval.volume import CTVolume, Grid
 
+BACKENDS = (*PROJECTORS, "deepdrr")
 _BEYOND_ENDS_MM = 30.0  # a bedside cone leaves the scan by 24 mm: 150 mm up, 150 mm off the centre, at 930 mm
 
 
@@ -96,8 +100,11 @@ def render(
     Raises:
         IntakeError: no body or no lungs found in the CT.
         GeometryError: unknown view or preset, or a source inside the volume.
-        BackendError: unknown backend, or one whose software or GPU is missing.
+        BackendError: a backend whose software or GPU is missing.
+        DrrvalError: unknown backend.
     """
+    if backend not in BACKENDS:
+        raise DrrvalError(f"Unknown backend {backend!r}. Expected one of: {', '.join(BACKENDS)}.")
     patient = ct if isinstance(ct, Patient) else position(ct)
     where = geometry or view_geometry(view, isocentre_mm=patient.centre_mm, preset=preset)
     beam = spectrum or SpectrumSettings()
@@ -120,4 +127,7 @@ def render(
         window = fixed_window(where, spectrum=beam, scatter=scattering, detector=receptor)
         shown = shown.model_copy(update={"window": window})
     flags = clipping_flags(patient.ct, patient.body) + field_flags(patient.ct, patient.body, where)
-    return Radiograph(signal, area_density, covered, where, shown, seed, flags, patient.ct.name)
+    scan = patient.ct
+    return Radiograph(
+        signal, area_density, covered, where, shown, seed, flags, scan.name, examination=examination_of(scan)
+    )

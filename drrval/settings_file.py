@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -17,7 +17,6 @@ Record = TypeVar("Record")
 
 _UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 _PLAIN = {
-    "tuple_type": "It must be a list, such as [PA, AP]",
     "dict_type": "It must be a mapping of keys, such as {PA: chest-pa}",
     "model_type": "It must be a mapping of keys, such as {model: none}",
     "dataclass_type": "It must be a mapping of keys",
@@ -86,24 +85,40 @@ def _explained(problems: list[tuple[Any, tuple[int | str, ...]]], model: type, p
 def _explain(problem: Any, keys: tuple[int | str, ...], model: type) -> str:
     """One line: the key, the value, the rule."""
     parts = [str(key) for key in keys]
-    key = ".".join(parts) or "the file"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        return f"  {key}: is missing. Add this key."
+    got, message = problem["input"], problem["msg"].removeprefix("Value error, ").rstrip(".")
     if problem["type"] in _UNKNOWN_KEY:
-        return f"  {key}: unknown key. Expected one of: {', '.join(_allowed_keys(model, parts[:-1]))}."
-    message = _PLAIN.get(problem["type"], message)
-    return f"  {key}: got {problem['input']!r}. {message}."
+        return f"  {'.'.join(parts)}: unknown key. Expected one of: {', '.join(_fields(_owner(model, parts[:-1])))}."
+    if problem["type"] == "missing" and parts[-1].isdigit():
+        return f"  {'.'.join(parts[:-1])}: is too short. {_list_wanted(model, parts[:-1])}."
+    if problem["type"] == "missing":
+        return f"  {'.'.join(parts)}: is missing. Add this key."
+    if problem["type"] == "tuple_type":
+        message = _list_wanted(model, parts)
+    if problem["type"] == "value_error" and isinstance(got, dict) and (name := message.partition("=")[0]) in got:
+        parts, got = [*parts, name], got[name]  # the rule of a whole record, which names the key that breaks it
+    if not parts:
+        return f"  the file: {message}."
+    return f"  {'.'.join(parts)}: got {got!r}. {_PLAIN.get(problem['type'], message)}."
 
 
-def _allowed_keys(model: type, parents: list[str]) -> list[str]:
-    """Keys of the settings that a path of keys leads to."""
+def _list_wanted(model: type, keys: list[str]) -> str:
+    """What a key that holds a list wants: how many numbers where that is fixed, and its default as an example."""
+    owner, name = _owner(model, keys[:-1]), keys[-1]
+    values = get_args(_fields(owner).get(name))
+    fixed = bool(values) and all(value in (int, float) for value in values)
+    default = _defaults(owner).get(name)
+    example = f", such as [{', '.join(map(str, default))}]" if isinstance(default, tuple) and default else ""
+    return f"It must be a list{f' of {len(values)} numbers' if fixed else ''}{example}"
+
+
+def _owner(model: type, parents: list[str]) -> type:
+    """The settings that a path of keys leads to."""
     for part in parents:
-        fields = _fields(model)
-        if part.isdigit() or part not in fields:
+        names = _fields(model)
+        if part.isdigit() or part not in names:
             continue
-        model = _settings_in(fields[part]) or model
-    return list(_fields(model))
+        model = _settings_in(names[part]) or model
+    return model
 
 
 def _fields(model: type) -> dict[str, Any]:
@@ -111,6 +126,13 @@ def _fields(model: type) -> dict[str, Any]:
     if issubclass(model, Settings):
         return {name: info.annotation for name, info in model.model_fields.items()}
     return get_type_hints(model)
+
+
+def _defaults(model: type) -> dict[str, Any]:
+    """The defaults of the fields of settings or of a dataclass, where they are plain values."""
+    if issubclass(model, Settings):
+        return {name: info.default for name, info in model.model_fields.items()}
+    return {name: getattr(model, name) for name in get_type_hints(model) if hasattr(model, name)}
 
 
 def _settings_in(annotation: Any) -> type | None:

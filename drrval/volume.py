@@ -6,6 +6,7 @@ back, z to the head. ``spacing_mm``, ``origin_mm`` and ``direction`` are in ITK'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,9 +66,12 @@ class CTVolume:
         scanned: bool ``[y, x]``, True inside the reconstructed field of view (False: padding outside the scan
             circle), the same for every slice.
         name: what to call the scan in messages (usually its path).
+        examination: patient and study attributes of its DICOM headers (:data:`drrval.identity.EXAMINATION_TAGS`),
+            for DICOM files made from it; empty for other formats. No report holds them.
     """
 
     hu: npt.NDArray[np.float32]
     grid: Grid
     scanned: npt.NDArray[np.bool_]
     name: str = "CT"
+    examination: Mapping[str, str] = field(default_factory=dict)

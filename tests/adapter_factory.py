@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_models.contract import CXRInput
+from cxr_models.examination import Examination
+from cxr_models.lung_fields import FoundLungs
 from cxr_models.postprocessing import LungMasks
 
 Array = npt.NDArray[np.float32]
@@ -27,12 +29,12 @@ class BoxLungs:
 
     def __init__(self, *_: Any) -> None: ...
 
-    def __call__(self, image: Array) -> LungMasks:
+    def __call__(self, image: Array) -> FoundLungs:
         right, left = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
         rows = slice(SIDE // 4, 3 * SIDE // 4)
         right[rows, SIDE // 8 : 3 * SIDE // 8] = True
         left[rows, 5 * SIDE // 8 : 7 * SIDE // 8] = True
-        return LungMasks(right, left)
+        return FoundLungs(LungMasks(right, left), Examination(flags=("of the lungs",)))
 
 
 def left_half(value: float = 1.0) -> Array:

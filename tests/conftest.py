@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+from filelock import FileLock
+from numba.core.caching import IndexDataCacheFile
 from study_factory import study_file
 
 from drrval.cli import main
 from drrval.volume import CTVolume, Grid
+
+
+def pytest_configure() -> None:
+    """Let the workers of ``pytest -n`` share the cores, and compile into one cache."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    numba.set_num_threads(1)
+    save = IndexDataCacheFile.save
+
+    def save_alone(cache: IndexDataCacheFile, *entry: object) -> None:
+        # Two processes that save a kernel for different types in the same moment would take the same file name.
+        with FileLock(f"{cache._index_path}.lock"):
+            save(cache, *entry)
+
+    IndexDataCacheFile.save = save_alone
+
+
+@contextmanager
+def numba_threads(number: int) -> Iterator[None]:
+    """So many threads of Numba, or as many as there are cores."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(number, numba.config.NUMBA_NUM_THREADS))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +71,16 @@ def box_thorax(table: bool = True, spacing_mm: float = 4.0) -> CTVolume:
         hu[:, 70:72, 5:95] = -100.0
     grid = Grid((nz, ny, nx), (spacing_mm,) * 3, (-200.0, -160.0, -120.0))
     return CTVolume(hu, grid, np.ones((ny, nx), bool), "box thorax")
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is half the work of a small study, and some tests do not look at it."""
+    # All are imported before the first is changed, for they import from each other.
+    from drrval.report import agreement, ct_scorers, tables
+
+    for module in (agreement, ct_scorers, tables):
+        monkeypatch.setattr(module, "comparison_figures", lambda *_: iter(()))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ct_models.contract import CTInput, CTScore
-from cxr_models.contract import CXRContract, CXRInput, CXRScore
+from cxr_models.contract import CXRContract, CXRInput, CXRScore, UnsuitableImageError
 from drrval.cli import main
 from drrval.study.store import write_volume
 from drrval.volume import Grid
@@ -38,6 +38,8 @@ class GreyScorer:
         image = radiograph.image
         if image[0, 2] == 255:
             raise ValueError("this picture upsets the scorer")
+        if image[0, 4] == LESION:
+            raise UnsuitableImageError("The picture is upside down: turn it.")
         lesion, lung = image == LESION, (image == LUNG) | (image == LESION)
         right, left = np.hsplit(lung, 2)
         parts = [(lesion, lung), *zip(np.hsplit(lesion, 2), (right, left), strict=True)]
@@ -50,6 +52,7 @@ class GreyScorer:
             severity=severity,
             lung_mask=lung,
             lesion_mask=lesion,
+            flags=("odd_picture", "lungs_uncertain") if image[0, 3] == LESION else (),
         )
 
 

@@ -128,6 +128,7 @@ def test_the_resolved_study_names_the_analysis(tmp_path: Path) -> None:
     assert study.comparison().seed == study.seed == 3
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("limit", "code", "outcome"),
     [("bound: estimate, at_least: 0.5", 0, "met"), ("bound: estimate, at_least: 2", 3, "not met"),

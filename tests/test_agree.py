@@ -13,7 +13,6 @@ import pytest
 
 from drrval.cli import agree
 from drrval.errors import StudyError
-from drrval.report import tables
 from drrval.report.text import number
 
 NAMES = ["--reference", "ct", "--test", "cxr", "--patient", "who"]
@@ -24,12 +23,6 @@ def run(table: Path, *arguments: str) -> int:
     agree.add_parser(parser.add_subparsers())
     parsed = parser.parse_args(["agree", str(table), *NAMES, *arguments])
     return int(parsed.run(parsed))
-
-
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of the work, and some tests do not look at it."""
-    monkeypatch.setattr(tables, "comparison_figures", lambda *_: iter(()))
 
 
 def write_table(folder: Path, n_patients: int = 6, n_scans: int = 3, name: str = "t.tsv") -> Path:
@@ -48,6 +41,12 @@ def write_table(folder: Path, n_patients: int = 6, n_scans: int = 3, name: str =
     path = folder / name
     table.to_csv(path, sep="\t" if path.suffix == ".tsv" else ",", index=False)
     return path
+
+
+def test_an_output_that_is_a_file_is_refused_before_the_table_is_read(tmp_path: Path) -> None:
+    (tmp_path / "o").touch()
+    with pytest.raises(StudyError, match="is a file"):
+        run(tmp_path / "absent.tsv", "--out", str(tmp_path / "o"))
 
 
 def replaced(path: Path, row: int, column: int, cell: str) -> Path:

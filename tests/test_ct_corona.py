@@ -17,6 +17,7 @@ from ct_models.corona import CoronaScorer
 from ct_models.data.volumes import read_image
 from ct_models.lungs import LungSegmentation
 from ct_models.networks.slice_net import SliceNet, make_slice_net
+from ct_models.slice_reading import scan_probability
 from neural.store import save_weights
 
 torch.set_num_threads(1)
@@ -108,6 +109,19 @@ def test_volume_place_and_slices_of_a_lesion_are_recovered(scorer: CoronaScorer)
     assert (score.slice_probability[:16] < 0.2).all()
     assert not score.slice_probability[:6].any()  # no lung there
     assert not score.slice_probability[-6:].any()
+
+
+@pytest.mark.parametrize(
+    ("slices", "wanted"),
+    [
+        ([0.1, 0.1, 1.0, 1.0, 0.1, 0.1], 0.1),  # two odd slices do not make a scan positive
+        ([0.1, 0.7, 1.0, 0.8, 0.1, 0.1], 0.7),
+        ([0.9, 0.9, 0.9, 0.9], 0.9),
+        ([0.0, 0.9, 0.9, 0.0], 0.0),
+    ],
+)
+def test_scan_needs_three_slices_in_a_row(slices: list[float], wanted: float) -> None:
+    assert scan_probability(np.array(slices, np.float32)) == pytest.approx(wanted)
 
 
 def test_negative_slices_add_nothing(scorer: CoronaScorer) -> None:

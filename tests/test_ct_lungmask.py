@@ -90,3 +90,13 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lungmask", None)
     with pytest.raises(ImportError, match="pip install lungmask"):
         LungMaskSegmenter()
+
+
+def test_a_missing_package_names_its_remedy_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lungmask", None)
+    use = "ct_models.lungmask_adapter:lungmask_opacity"
+    with pytest.raises(ScorerError) as caught:
+        load_ct_scorer(ScorerSpec(use=use))
+    assert str(caught.value) == (
+        f"Scorer {use!r} cannot be made: This segmenter needs lungmask, which is not installed: pip install lungmask."
+    )

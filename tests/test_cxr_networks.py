@@ -260,6 +260,15 @@ def test_severity_is_continuous_and_needs_a_calibration(
     assert score.severity == pytest.approx(severity) if severity is not None else np.isnan(score.severity)
 
 
+@pytest.mark.parametrize(("area", "ratio"), [({}, 0.0), ({"area_threshold": 0.2}, 100.0)])
+def test_the_ratio_has_a_threshold_of_its_own(tmp_path: Path, area: dict[str, float], ratio: float) -> None:
+    thresholds = {"size": 64, "detection_threshold": 0.3, "localisation_threshold": 0.3}
+    save_weights(DLNet("dlnet-light"), tmp_path, "dlnet-light", "", thresholds | area)
+    save_weights(LSNet("lsnet-light"), tmp_path, "lsnet-light", "", {"size": 64})
+    score = _Known(tmp_path, device="cpu").score(CXRInput(_radiograph(0), 0.4, "PA"))
+    assert score.ratio_percent == ratio
+
+
 @pytest.mark.parametrize(
     ("image", "view", "message"),
     [

@@ -20,8 +20,9 @@ from cxr_models.data.split import split_of  # noqa: E402
 from cxr_models.data.tables import read_covid  # noqa: E402
 from cxr_models.networks.dlnet import DLNet, DLNetOutput, detect  # noqa: E402
 from cxr_models.networks.lsnet import LSNet  # noqa: E402
+from cxr_models.postprocessing import to_shape  # noqa: E402
 from cxr_models.severity import SeverityCalibration, continuous_extent  # noqa: E402
-from cxr_models.training.operating_points import _known_lungs, _prepared, operating_points  # noqa: E402
+from cxr_models.training.operating_points import _known_lungs, _masks, _prepared, operating_points  # noqa: E402
 from cxr_models.training.pseudo_masks import add_lung_masks, find_lungs, take_heart_out  # noqa: E402
 from cxr_models.training.refinement import RefinementSettings  # noqa: E402
 from cxr_models.training.runs import DetectionRun, LungRun, Start, detection_table, run_detection, run_lungs  # noqa: E402
@@ -254,5 +255,16 @@ def test_operating_points_separate_and_calibrate_what_can_be(tmp_path: Path, mon
         for lung in _known_lungs(row, detect(_BrightIsSick(), image)[1]):  # type: ignore[arg-type]
             extent = continuous_extent(100.0 * calibration.share(np.array([lung.mean])))
             assert extent[0] == pytest.approx(continuous_extent(np.array([lung.ratio_percent]))[0], abs=0.3)
+    errors = []
+    for threshold in np.arange(10, 95, 5) / 100.0:
+        per_image = []
+        for row in table.to_dict("records"):
+            heat = detect(_BrightIsSick(), _prepared(row, SIZE))[1]  # type: ignore[arg-type]
+            for lung, lesion in _masks(row):
+                ratio = 100.0 * (lesion & lung).sum() / lung.sum()
+                per_image.append(abs(100.0 * (to_shape(heat, (SIZE, SIZE))[lung] >= threshold).mean() - ratio))
+        errors.append(np.mean(per_image))
+    assert min(errors) < max(errors)
+    assert errors[round(found["area_threshold"] * 20) - 2] == pytest.approx(min(errors))
     few = operating_points(_BrightIsSick(), table[:4], boxes, SIZE)  # type: ignore[arg-type]
     assert "severity_gain" not in few

@@ -73,7 +73,9 @@ def test_the_files_agree_with_each_other(chest: Path, tmp_path: Path, capsys: py
 
 def test_lungs_are_found_when_no_mask_is_given(chest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(chest / "ct.nii.gz", "--out", tmp_path, "--pattern", "lobar", "--extent", 5) == 0
-    assert "lungs found by the classical segmentation" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "note: lungs found by the classical segmentation\n" in printed
+    assert f"note: look at the lungs that were found: {tmp_path / 'lungs.nii.gz'}" in printed
     assert set(np.unique(read(tmp_path / "lungs.nii.gz"))) == {0, 1, 2}
 
 
@@ -93,8 +95,9 @@ def test_lobes_are_reported_when_given(chest: Path, tmp_path: Path) -> None:
     lobes[25:][lungs[25:] > 0] = np.where(lungs[25:][lungs[25:] > 0] == 1, 1, 4)
     lobe_file = write(tmp_path / "lobes.nii.gz", lobes)
     lungs_file = chest / "lungs.nii.gz"
-    run(chest / "ct.nii.gz", "--lungs", lungs_file, "--lobes", lobe_file, "--out", tmp_path, "--extent", 4)
-    truth = json.loads((tmp_path / "truth.json").read_text())
+    out = tmp_path / "out"
+    run(chest / "ct.nii.gz", "--lungs", lungs_file, "--lobes", lobe_file, "--out", out, "--extent", 4)
+    truth = json.loads((out / "truth.json").read_text())
     assert truth["ratio_rml_percent"] is None  # no such lobe
     assert truth["ratio_rll_percent"] > 0.0
 
@@ -103,8 +106,54 @@ def test_bad_arguments_are_refused(chest: Path, tmp_path: Path) -> None:
     ct, lungs = chest / "ct.nii.gz", chest / "lungs.nii.gz"
     with pytest.raises(StudyError, match="--lesions says where the disease is; --seed would draw it"):
         run(ct, "--lungs", lungs, "--out", tmp_path, "--lesions", "lesions.yaml", "--seed", 1)
-    with pytest.raises(StudyError, match=r"extent_percent=0\.0"):
-        run(ct, "--lungs", lungs, "--out", tmp_path, "--extent", 0)
     with pytest.raises(StudyError, match="Resample the mask to the CT"):
-        run(ct, "--lungs", write(tmp_path / "short.nii.gz", read(lungs)[1:]), "--out", tmp_path)
-    assert not (tmp_path / "ct.nii.gz").exists()
+        run(ct, "--lungs", write(tmp_path / "short.nii.gz", read(lungs)[1:]), "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--extent", "-5", "does not lie above 0 and up to 90 percent"),
+        ("--extent", "500", "500 does not lie above 0"),
+        ("--seed", "-1", "-1 is negative"),
+    ],
+)
+def test_bad_numbers_are_refused_by_the_parser(
+    option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("ct.nii.gz", "--out", "out", f"{option}={value}")
+    assert message in capsys.readouterr().err
+
+
+def test_outputs_and_lesion_files_are_checked_before_the_ct_is_read(chest: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out, message in (
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "file" / "out", "which is a file"),
+        (tmp_path, "not of an earlier drrval insert, such as file"),
+        (chest, "not of an earlier drrval insert, such as ct.nii.gz"),  # its names alone do not make it one
+    ):
+        with pytest.raises(StudyError, match=message):
+            run("absent.nii.gz", "--out", out)
+    with pytest.raises(StudyError, match=r"lesions\.yaml"):
+        run("absent.nii.gz", "--out", tmp_path / "out", "--lesions", tmp_path / "lesions.yaml")
+
+
+def test_an_earlier_output_is_written_over_but_not_while_it_is_the_input(chest: Path, tmp_path: Path) -> None:
+    common = (chest / "ct.nii.gz", "--lungs", chest / "lungs.nii.gz", "--out", tmp_path / "out", "--extent")
+    assert run(*common, 3) == run(*common, 6) == 0
+    assert json.loads((tmp_path / "out/truth.json").read_text())["ratio_percent"] == pytest.approx(6.0, rel=0.02)
+    with pytest.raises(StudyError, match="lies in the output folder"):
+        run(tmp_path / "out/ct.nii.gz", *common[1:], 6)
+
+
+@pytest.mark.parametrize("pattern", ["covid", "lobar", "broncho"])
+def test_disease_is_drawn_in_the_lung_that_exists(chest: Path, tmp_path: Path, pattern: str) -> None:
+    lungs = read(chest / "lungs.nii.gz")
+    left = write(tmp_path / "left.nii.gz", np.where(lungs == 2, 2, 0).astype(np.uint8))
+    assert run(chest / "ct.nii.gz", "--lungs", left, "--pattern", pattern, "--out", tmp_path / "out") == 0
+    truth = json.loads((tmp_path / "out/truth.json").read_text())
+    assert truth["ratio_left_percent"] == pytest.approx(10.0, rel=0.02)
+    assert truth["ratio_right_percent"] is None

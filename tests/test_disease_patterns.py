@@ -234,6 +234,22 @@ def test_lungs_that_touch_are_split_where_they_touch(tmp_path: Path, lungs: np.n
 def test_the_mask_of_one_lung_is_not_cut(tmp_path: Path, lungs: np.ndarray) -> None:
     only_right = np.where(lungs == 1, 1, 0).astype(np.uint8)
     assert read_lungs(save(tmp_path / "one.nii.gz", only_right, GRID), ct_of(lungs)).max() == 1
+    only_left = np.where(lungs == 2, 2, 0).astype(np.uint8)
+    assert read_lungs(save(tmp_path / "two.nii.gz", only_left, GRID), ct_of(lungs)).max() == 2
+
+
+def block() -> np.ndarray:
+    """One joined thing across the middle of the body."""
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[20:50, 20:40, 30:70] = 1
+    return mask
+
+
+def test_a_mask_larger_than_any_lungs_is_refused(tmp_path: Path, lungs: np.ndarray) -> None:
+    large = Grid(GRID.shape, (6.0, 6.0, 6.0), GRID.origin_mm)  # 33 litres
+    ct = CTVolume(ct_of(lungs).hu, large, np.ones(lungs.shape[1:], bool), "chest")
+    with pytest.raises(StudyError, match=r"marks 3\d\.\d litres"):
+        read_lungs(save(tmp_path / "large.nii.gz", lungs, large), ct)
 
 
 def test_lung_masks_that_do_not_fit_are_refused(tmp_path: Path, lungs: np.ndarray) -> None:
@@ -245,8 +261,17 @@ def test_lung_masks_that_do_not_fit_are_refused(tmp_path: Path, lungs: np.ndarra
         "holds the value 7": save(tmp_path / "seven.nii.gz", np.where(lungs > 0, 7, 0).astype(np.uint8), GRID),
         "is empty": save(tmp_path / "empty.nii.gz", np.zeros_like(lungs), GRID),
         "no NIfTI, NRRD or MetaImage": tmp_path / "mask.png",
-        "Cannot read the lung mask": tmp_path / "absent.nii.gz",
+        "There is no lung mask": tmp_path / "absent.nii.gz",
+        "one label only, 1, .* the patient's left side": save(
+            tmp_path / "left_as_1.nii.gz", (lungs == 2).astype(np.uint8), GRID
+        ),
+        "one label only, 2, .* the patient's right side": save(
+            tmp_path / "right_as_2.nii.gz", 2 * (lungs == 1).astype(np.uint8), GRID
+        ),
+        "one label only, 1, .* on both sides of the body": save(tmp_path / "block.nii.gz", block(), GRID),
+        "100 percent of the CT's voxels": save(tmp_path / "all.nii.gz", np.ones_like(lungs), GRID),
     }
+    (tmp_path / "mask.png").touch()
     for message, path in cases.items():
         with pytest.raises(StudyError, match=message):
             read_lungs(path, ct_of(lungs))

@@ -45,7 +45,7 @@ def test_the_report_of_this_installation(capsys):
     assert f"drrval: {__version__}" in printed
     assert f"ok  numpy: {version('numpy')}" in printed
     assert "drrval can render." in printed
-    for backend in ("separable", "ray", "cuda", "deepdrr"):
+    for backend in ("separable", "virtual", "ray", "cuda", "deepdrr"):
         assert f" {backend}: " in printed
     assert "threading layer" in printed
     assert "ct_models: opacity: ct_models.opacity:OpacityScorer" in printed
@@ -99,6 +99,14 @@ def test_extras_name_what_is_not_installed(monkeypatch):
     assert test.detail == f"numpy {version('numpy')}"
 
 
+def test_an_extra_that_is_newer_than_the_installation(monkeypatch):
+    monkeypatch.setattr(diagnosis, "_checkout_extras", lambda: {"docs", "new"})
+    check = named(diagnosis.extras(), "new")
+    assert not check.ok
+    assert "older than its checkout" in check.detail
+    assert check.remedy == "pip install --editable '.[new]' in the checkout"
+
+
 def test_drrval_that_is_not_installed(monkeypatch):
     def absent(name: str) -> list[str]:
         raise PackageNotFoundError(name)
@@ -114,7 +122,7 @@ def test_drrval_that_is_not_installed(monkeypatch):
 def test_a_module_of_drrval_that_cannot_be_imported(monkeypatch):
     monkeypatch.setattr(diagnosis, "_CORE_MODULES", ("drrval.no_such_module",))
     checks = diagnosis.cpu_backends()
-    assert [check.name for check in checks] == ["separable", "ray"]
+    assert [check.name for check in checks] == ["separable", "virtual", "ray"]
     assert all(check.core and not check.ok and "no_such_module" in check.detail for check in checks)
 
 

@@ -62,6 +62,8 @@ def test_detection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "6 images, 4 patients" in printed
     assert "sensitivity" in printed
+    assert "too few patients" in number["note"]
+    assert f"note: auc: {number['note']}" in printed
 
 
 def test_threshold_and_level_can_be_given(tmp_path: Path) -> None:
@@ -108,6 +110,23 @@ def test_bad_images_do_not_stop_the_others(tmp_path: Path, capsys: pytest.Captur
     assert "this picture upsets the scorer" in failed[2]["message"]
     assert estimates(out, "detection")["auc"] == pytest.approx(8 / 9)
     assert "row 8, nowhere.png: " in capsys.readouterr().out
+
+
+def test_flags_are_counted_and_unsuitable_images_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = detection_table(tmp_path)
+    picture(tmp_path / "odd.png", 70, lesion=(0, 1, 3, 4))
+    picture(tmp_path / "turned.png", 70, lesion=(0, 1, 4, 5))
+    with table.open("a") as file:
+        file.write("odd.png,a,1\nturned.png,b,0\n")
+    code, out = run("cxr-detection", table)
+    assert code == 1
+    document = metrics(out)
+    assert document["results"][0]["flags"] == {"odd_picture": 1, "lungs_uncertain": 1}
+    assert "turn it" in document["failed"][0]["message"]
+    flags = pd.read_csv(out / "predictions.csv").set_index("image")["flags"]
+    assert flags["odd.png"] == "odd_picture;lungs_uncertain"
+    assert flags.drop("odd.png").isna().all()
+    assert "flags: odd_picture 1, lungs_uncertain 1 (predictions.csv says which" in capsys.readouterr().out
 
 
 def test_nothing_scored_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,18 @@ def test_eight_bit_dicom_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.image, grey)
 
 
+def test_views_of_dicom_files_are_read_like_those_of_tables(tmp_path: Path) -> None:
+    assert read_radiograph(dicom(tmp_path / "a.dcm", ViewPosition="AP SUPINE")).view == "AP"
+    assert read_radiograph(dicom(tmp_path / "b.dcm", ViewPosition="LLD")).view == "LLD"
+
+
+@pytest.mark.parametrize(("grey", "word"), [(0, "black"), (255, "white"), (90, "of grey value 90")])
+def test_pictures_that_show_nothing_are_refused(tmp_path: Path, grey: int, word: str) -> None:
+    Image.fromarray(np.full((80, 80), grey, np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(IntakeError, match=f"the whole image is {word}, so it shows nothing. Export it again"):
+        read_radiograph(tmp_path / "a.png")
+
+
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:
     found = read_radiograph(dicom(tmp_path / "a.dcm", PhotometricInterpretation="MONOCHROME1"))
     np.testing.assert_allclose(found.image, 255 - RAMP * (255 / 4095), atol=1e-3)
@@ -179,6 +191,11 @@ def test_masks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / "palette.png", (40, 60)), labels)
     np.testing.assert_array_equal(read_mask(tmp_path / "plain.png", (40, 60)), labels > 0)
     np.testing.assert_array_equal(read_mask(tmp_path / "ones.png", (40, 60)), labels == 2)
+    Image.fromarray(labels[5:20, 30:50] - (np.arange(20) < 9).astype(np.uint8)).save(tmp_path / "full.png")
+    assert sorted(np.unique(read_mask(tmp_path / "full.png", (15, 20)))) == [1, 2]
+    kinds = np.where(labels == 2, 3, labels).astype(np.uint8)
+    Image.fromarray(kinds).save(tmp_path / "kinds.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "kinds.png", (40, 60)), labels > 0)
     assert read_mask(tmp_path / "labels.png", (80, 120)).sum() == 4 * labels.sum()
     with pytest.raises(IntakeError, match="not the same field"):
         read_mask(tmp_path / "labels.png", (60, 40))

@@ -80,6 +80,21 @@ def test_broken_tables(tmp_path: Path, name: str, text: str, message: str) -> No
         read_cxr_table(path, ("label",))
 
 
+def test_usual_spellings_of_a_view_are_read(tmp_path: Path) -> None:
+    views = {"AP Supine": "AP", "ap erect": "AP", "PA Erect": "PA", "antero-posterior": "AP", "P.A.": "PA", "": ""}
+    rows = [(f"{place}.png", 1, view) for place, view in enumerate(views)]
+    cases = read_cxr_table(write_csv(tmp_path / "t.csv", "image,label,view", rows), ("label",)).items
+    assert [case.view for case in cases] == list(views.values())
+
+
+def test_unknown_views_stop_the_table_once(tmp_path: Path) -> None:
+    rows = [("a.png", 1, "PA"), ("b.png", 0, "frontal"), ("c.png", 0, "AP axial")]
+    with pytest.raises(StudyError, match="breaks 2 rule") as caught:
+        read_cxr_table(write_csv(tmp_path / "t.csv", "image,label,view", rows), ("label",))
+    assert "row 3: column 'view' holds 'frontal'. Expected PA or AP" in str(caught.value)
+    assert "row 4: column 'view' holds 'AP axial'" in str(caught.value)
+
+
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"Cannot read the table .*none\.csv"):
         read_cxr_table(tmp_path / "none.csv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +237,22 @@ def test_real_scans_are_read(data_root: Path) -> None:
         bone = (volume.hu > 300).mean(axis=(0, 2))
         half = len(bone) // 2
         assert bone[half:].sum() > bone[:half].sum()
+
+
+def test_axes_that_are_not_at_right_angles_are_named_as_such(tmp_path: Path) -> None:
+    path = write_volume(tmp_path / "tilted.nii", phantom())
+    content = bytearray(path.read_bytes())
+    content[252:256] = struct.pack("<hh", 0, 1)  # qform_code, sform_code (NIfTI-1 header)
+    content[280:328] = struct.pack("<12f", -5, 0, 0, 0, 0, -5, 1.5, 0, 0, 0, 5, 0)
+    path.write_bytes(content)
+    with pytest.raises(IntakeError, match=r"sheared_axes.*not at right angles.*gantry tilt.*Give the DICOM series"):
+        read_ct(path)
+
+
+def test_voxels_in_metres_are_shown_with_enough_digits(tmp_path: Path) -> None:
+    path = write_volume(tmp_path / "metres.nrrd", phantom())
+    image = sitk.ReadImage(str(path))
+    image.SetSpacing((0.005, 0.005, 0.005))
+    sitk.WriteImage(image, str(path))
+    with pytest.raises(IntakeError, match=r"0\.22 x 0\.2 x 0\.14 mm"):
+        read_ct(path)

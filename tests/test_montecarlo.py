@@ -1,7 +1,7 @@
-import numba
 import numpy as np
 import pytest
 import xraydb
+from conftest import numba_threads
 from numba import njit
 from scipy import stats
 
@@ -150,13 +150,10 @@ def test_energy_is_conserved() -> None:
 
 
 def test_result_depends_on_the_seed_and_not_on_the_number_of_threads() -> None:
-    threads = numba.get_num_threads()
-    first = run(10_000)
-    numba.set_num_threads(1)
-    try:
+    with numba_threads(2):
+        first = run(10_000)
+    with numba_threads(1):
         second = run(10_000)
-    finally:
-        numba.set_num_threads(threads)
     assert np.array_equal(first.batches, second.batches)
     assert not np.array_equal(first.batches, run(10_000, seed=1).batches)
 

@@ -1,8 +1,8 @@
 """The procedural thorax: anatomy, labels, breath, pose, determinism."""
 
-import numba
 import numpy as np
 import pytest
+from conftest import numba_threads
 from scipy import ndimage as ndi
 
 from drrval.errors import StudyError
@@ -154,13 +154,10 @@ def test_lungs_lie_whole_inside_the_field_and_the_body(seed):
 
 
 def test_same_anatomy_same_bytes_whatever_the_number_of_threads():
-    before = numba.get_num_threads()
-    first = make_thorax(random_anatomy(4), spacing_mm=7.0)
-    try:
-        numba.set_num_threads(1)
+    with numba_threads(2):
+        first = make_thorax(random_anatomy(4), spacing_mm=7.0)
+    with numba_threads(1):
         again = make_thorax(random_anatomy(4), spacing_mm=7.0)
-    finally:
-        numba.set_num_threads(before)
     assert first.hu.tobytes() == again.hu.tobytes()
     assert first.labels.tobytes() == again.labels.tobytes()
 

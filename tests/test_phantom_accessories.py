@@ -1,5 +1,8 @@
 """Table, clothing and leads around the phantom."""
 
+import copy
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
@@ -15,10 +18,16 @@ PATIENT = Anatomy()
 ALL = Accessories(mattress=True, shirt=True, buttons=True, zip=True, bra_hook=True, leads=6, seed=4)
 
 
-def dressed(accessories: Accessories, spacing: float = 3.0) -> Canvas:
+@cache
+def undressed(spacing: float) -> Canvas:
     low, high = body_box(PATIENT)
     canvas = Canvas(low - np.array([12, 18, 0]), high + np.array([12, 84, 0]), spacing)
     paint_body_wall(canvas, PATIENT)
+    return canvas
+
+
+def dressed(accessories: Accessories, spacing: float = 3.0) -> Canvas:
+    canvas = copy.deepcopy(undressed(spacing))
     paint_accessories(canvas, PATIENT, accessories)
     return canvas
 

@@ -103,3 +103,5 @@ def test_bad_protocols_and_arrays_are_refused():
         protocol_named("best")
     with pytest.raises(StudyError, match=r"its grid \(24, 96, 80\). Give an array on this grid"):
         acquire(np.zeros((2, 2, 2), np.float32), GRID, QUIET, 0)
+    with pytest.raises(StudyError, match=r"seed=-1 is negative\. Choose an integer of 0 or above"):
+        acquire(water(), GRID, QUIET, -1)

@@ -79,5 +79,7 @@ def test_lung_volume_is_within_the_limits_of_adults(adults, female, low, high):
 def test_anatomy_outside_the_adult_range_is_refused():
     with pytest.raises(StudyError, match=r"Anatomy chest_width_mm=100 is outside the adult range 215\.\.320"):
         Anatomy(chest_width_mm=100)
+    with pytest.raises(StudyError, match=r"seed=-7 is negative\. Choose an integer of 0 or above"):
+        random_anatomy(-7)
     with pytest.raises(StudyError, match=r"Anatomy arms='aside'\. Expected one of: 'up', 'down'"):
         Anatomy(arms="aside")  # type: ignore[arg-type]

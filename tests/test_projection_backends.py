@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numba
 import numpy as np
 import pytest
+from conftest import numba_threads
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
@@ -121,14 +121,10 @@ def test_rays_beyond_45_degrees_still_measure_a_uniform_block():
 
 @pytest.mark.parametrize("backend", ["separable", "ray"])
 def test_the_number_of_threads_does_not_change_a_bit(values, grid, backend):
-    before = numba.get_num_threads()
     images = []
-    try:
-        for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
-            numba.set_num_threads(threads)
+    for threads in (1, 2):
+        with numba_threads(threads):
             images.append(project(values, grid, view_of(grid), TISSUES, backend=backend))
-    finally:
-        numba.set_num_threads(before)
     np.testing.assert_array_equal(*images)
 
 

@@ -15,35 +15,29 @@ def columns(step: float, size: int) -> np.ndarray:
     return np.clip(np.floor(start + step * np.arange(64)), 0, size - 2).astype(np.uint32)
 
 
+def assert_reads(pick, blend, row, cells, narrow):
+    """Check both loops on one row of voxels: neighbours as they are, and blended by weights."""
+    weights = np.random.default_rng(1).random((2, cells.size)).astype(np.float32)
+    sides, out = np.zeros((2, 2, cells.size), np.float32), np.zeros(cells.size, np.float32)
+    pick(row, cells, narrow, sides[0, 0], sides[1, 0])
+    np.testing.assert_array_equal(sides[0, 0], row[cells])
+    np.testing.assert_array_equal(sides[1, 0], row[cells + 1])
+    blend(row, cells, *weights, narrow, *sides, out)
+    np.testing.assert_allclose(out, weights[0] * row[cells] + weights[1] * row[cells + 1], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.skipif(not PERMUTES, reason="this processor has no AVX2: the plain loops are in use")
 @pytest.mark.parametrize("step", STEPS)
 def test_eight_columns_at_once_are_the_same_as_one_by_one(step):
-    rng = np.random.default_rng(0)
     size = 60
-    row = np.concatenate([rng.normal(size=size), np.zeros(LANES)]).astype(np.float32)
-    cells = columns(step, size)
-    weights = rng.random((2, cells.size)).astype(np.float32)
-    sides, out = np.zeros((2, 2, cells.size), np.float32), np.zeros(cells.size, np.float32)
-    separable._pick_by_lanes(row, cells, True, sides[0, 0], sides[1, 0])
-    np.testing.assert_array_equal(sides[0, 0], row[cells])
-    np.testing.assert_array_equal(sides[1, 0], row[cells + 1])
-    separable._blend_by_lanes(row, cells, *weights, True, *sides, out)
-    np.testing.assert_allclose(out, weights[0] * row[cells] + weights[1] * row[cells + 1], rtol=1e-6, atol=1e-6)
+    row = np.concatenate([np.random.default_rng(0).normal(size=size), np.zeros(LANES)]).astype(np.float32)
+    assert_reads(separable._pick_by_lanes, separable._blend_by_lanes, row, columns(step, size), True)
 
 
 @pytest.mark.parametrize("step", [*STEPS, 1.7])
 def test_the_loops_of_other_processors_are_the_same(step):
-    rng = np.random.default_rng(1)
-    size = 160
-    row = rng.normal(size=size).astype(np.float32)
-    cells = columns(step, size)
-    weights = rng.random((2, cells.size)).astype(np.float32)
-    sides, out = np.zeros((2, 2, cells.size), np.float32), np.zeros(cells.size, np.float32)
-    separable._pick_plainly(row, cells, False, sides[0, 0], sides[1, 0])
-    np.testing.assert_array_equal(sides[0, 0], row[cells])
-    np.testing.assert_array_equal(sides[1, 0], row[cells + 1])
-    separable._blend_plainly(row, cells, *weights, False, *sides, out)
-    np.testing.assert_allclose(out, weights[0] * row[cells] + weights[1] * row[cells + 1], rtol=1e-6, atol=1e-6)
+    row = np.random.default_rng(0).normal(size=160).astype(np.float32)
+    assert_reads(separable._pick_plainly, separable._blend_plainly, row, columns(step, row.size), False)
 
 
 @njit

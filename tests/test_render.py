@@ -9,10 +9,13 @@ from conftest import box_thorax
 from PIL import Image
 
 import drrval as dv
-from drrval.errors import BackendError, DrrvalError, GeometryError
+from drrval.cli import main
+from drrval.cli import render as render_command
+from drrval.errors import DrrvalError, GeometryError
+from drrval.identity import examination_of
 from drrval.intake import find_scans
 from drrval.radiograph import Radiograph
-from drrval.rendering import position
+from drrval.rendering import BACKENDS, position
 from drrval.settings import DetectorSettings, DisplaySettings
 
 
@@ -105,7 +108,7 @@ def test_oblique_volume_gives_the_same_picture_as_an_upright_one() -> None:
 def test_errors() -> None:
     with pytest.raises(GeometryError, match=r"Unknown view 'XX'. Expected one of: PA, AP, LL"):
         dv.render(box_thorax(), "XX")
-    with pytest.raises(BackendError, match="Unknown projection backend 'siddon'"):
+    with pytest.raises(DrrvalError, match=r"Unknown backend 'siddon'\. .* cuda, deepdrr\."):
         dv.render(box_thorax(), "PA", backend="siddon")
 
 
@@ -127,6 +130,73 @@ def test_dicom_is_a_synthetic_radiograph(drr: Radiograph, tmp_path: Path) -> Non
     assert list(ds.ImagerPixelSpacing) == [0.42, 0.42]
     assert np.array_equal(ds.pixel_array, drr.shown(16) >> 4)
     assert drr.save(tmp_path / "b.dcm").read_bytes() == (tmp_path / "a.dcm").read_bytes()
+
+
+def test_cts_of_the_same_name_are_different_patients_and_a_ct_is_the_same_one_under_any_name() -> None:
+    ct = box_thorax()
+    other = replace(ct, hu=np.roll(ct.hu, 8, axis=2))
+    first, second, renamed = (examination_of(scan) for scan in (ct, other, replace(ct, name="elsewhere/ct.nii.gz")))
+    for tag in ("PatientID", "StudyInstanceUID"):
+        assert first[tag] == renamed[tag] != second[tag]
+    assert (first["PatientName"], renamed["PatientName"]) == ("box thorax", "ct")
+
+
+def test_a_radiograph_of_a_dicom_ct_is_a_new_series_of_its_study(drr: Radiograph, tmp_path: Path) -> None:
+    headers = {"PatientID": "P7", "PatientName": "Müller^Ä", "StudyInstanceUID": "1.2.3", "StudyDate": "20200305"}
+    whose = examination_of(replace(box_thorax(), examination=headers | {"PatientSex": "?" * 99}))
+    ds = pydicom.dcmread(replace(drr, examination=whose).save(tmp_path / "a.dcm"))
+    assert {tag: str(ds[tag].value) for tag in headers} == headers
+    assert not ds.PatientSex  # breaks a rule of DICOM
+    made = pydicom.dcmread(drr.save(tmp_path / "b.dcm"))
+    assert made.PatientID.startswith("DRRVAL-")
+    assert len({ds.SeriesInstanceUID, made.SeriesInstanceUID, ds.StudyInstanceUID, made.StudyInstanceUID}) == 4
+
+
+def test_the_command_tells_of_repairs_and_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], drr: Radiograph
+) -> None:
+    hu = box_thorax(table=False).hu.copy()
+    hu[0, 0, 0] = np.nan
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing((4.0, 4.0, 4.0))
+    sitk.WriteImage(image, str(tmp_path / "ct.nii.gz"))
+    monkeypatch.setattr("drrval.rendering.render", lambda *_, **__: replace(drr, flags=("ct_clips_lungs_top",)))
+    assert main(["render", str(tmp_path / "ct.nii.gz"), "--out", str(tmp_path / "a.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "(repaired): " in printed
+    assert "note: ct_clips_lungs_top: the CT ends within the lungs at the top" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x.jpg"], "Expected a name that ends in one of: .png"),
+        (["--out", "file/x.png"], "The output folder file is a file"),
+        (["--out", "folder.png"], "is a folder"),
+        (["--out", "x.nii.gz", "--display", "minmax"], "--display minmax plays no part in x.nii.gz"),
+        (["--out", "x.png", "--view", "XX"], "Unknown view 'XX'"),
+        (["--out", "x.png", "--preset", "foo"], "Unknown geometry preset 'foo'"),
+    ],
+)
+def test_the_command_refuses_bad_options_before_it_reads_the_ct(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("folder.png").mkdir()
+    assert main(["render", "absent.nii.gz", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_misspelt_backend_is_a_bad_argument_and_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["render", "absent.nii.gz", "--out", "x.png", "--backend", "foo"])
+    assert "deepdrr" in capsys.readouterr().err
+    assert render_command.BACKENDS == BACKENDS
 
 
 @pytest.mark.data

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 from PIL import Image
-from test_report import measurement
+from report_factory import measurement
 
 from drrval.report import (
     PlottedScans,

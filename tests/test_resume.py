@@ -20,7 +20,6 @@ from drrval.cli import main
 from drrval.study import fingerprint, run
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
-from drrval.study.executor import run_all
 from drrval.study.fingerprint import noise_seed, scan_key
 
 
@@ -40,11 +39,11 @@ def test_reports_can_be_rebuilt_without_the_scans(finished: Path) -> None:
     assert results(out) == before
 
 
-def test_killed_run_goes_on_and_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+def test_killed_run_goes_on_with_two_jobs_and_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "drrval", "run-study", str(study_file(tmp_path)), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     first = tmp_path / "out/sub-01/ses-01/scan.json"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not first.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None, "the run ended before it could be killed"
@@ -52,7 +51,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_bytes(finished: Path, tmp_pat
     process.wait()
     kept = first.stat().st_mtime_ns
     assert not (tmp_path / "out/index.html").exists()
-    assert main(command[3:]) == 0
+    assert main([*command[3:], "--jobs", "2"]) == 0
     assert first.stat().st_mtime_ns == kept
     assert results(tmp_path / "out") == results(finished / "out")
 
@@ -61,12 +60,6 @@ def test_other_settings_are_computed_anew(finished: Path, tmp_path: Path, capsys
     changed = study_file(tmp_path, STUDY.replace("seed: 3", "seed: 4"))
     assert main(["run-study", str(changed), "--out", str(finished / "out"), "--dry-run"]) == 0
     assert capsys.readouterr().out.count("to do") == 4
-
-
-def test_two_jobs_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    study = study_file(tmp_path)
-    assert main(["run-study", str(study), "--out", str(tmp_path / "out"), "--jobs", "2"]) == 0
-    assert results(tmp_path / "out") == results(finished / "out")
 
 
 def copied_study(finished: Path, tmp_path: Path) -> tuple[Path, list[str]]:
@@ -83,6 +76,7 @@ def copied_study(finished: Path, tmp_path: Path) -> tuple[Path, list[str]]:
     return scan, command
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_what_is_missing_or_changed_is_computed_anew_and_failures_lose_nothing(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,23 +182,3 @@ def test_logs_hold_input_hashes_and_seeds(finished: Path) -> None:
     for scan in scans:
         assert len(scan["input_sha256"]) == len(scan["key"]) == 64
         assert scan["seeds"] == {"PA": noise_seed(3, scan["scan_id"], "PA")}
-
-
-def _double_or_die(item: int) -> int:
-    if item == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 2 * item
-
-
-def test_a_dead_worker_costs_only_its_own_item() -> None:
-    done = dict(run_all(_double_or_die, [1, 2, 3, 4], jobs=2, on_death=lambda item: -item))
-    assert done == {1: 2, 2: -2, 3: 6, 4: 8}
-
-
-def test_an_interrupt_begins_no_further_items() -> None:
-    started = run_all(time.sleep, [0.5] * 20, jobs=2, on_death=lambda item: None)
-    begin = time.monotonic()
-    next(started)
-    with pytest.raises(KeyboardInterrupt):
-        started.throw(KeyboardInterrupt())
-    assert time.monotonic() - begin < 4  # 20 items would take 5 s and more

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -17,12 +18,16 @@ from conftest import box_thorax
 from PIL import Image
 
 from ct_models.contract import CTInput, CTScore
+from ct_models.lungs import LUNG_FLAGS
+from ct_models.plausibility import PLAUSIBILITY_FLAGS
 from drrval.cli import main
 from drrval.ct_scoring import dicom_seg, one
+from drrval.ct_scoring.flags import MEANINGS
 from drrval.ct_scoring.scans import label_paths, plan_scans
 from drrval.ct_scoring.tables import SCAN_SLICE_DICTIONARY, SCORE_DICTIONARY
 from drrval.intake import read_ct
 from drrval.study.store import write_volume
+from drrval.volume import CTVolume
 
 SCORER = "test_score_ct:LungsByValue"
 FRAME_OF_REFERENCE = {"FrameOfReferenceUID": "1.2.3.5", "StudyTime": "120000", "StudyID": "1"}
@@ -94,7 +99,8 @@ def test_every_scan_has_a_row_and_a_bad_one_says_why(scored: Path) -> None:
     assert bad["status"] == "failed"
     assert "holes was rejected by rule 'missing_slices': 5 slices are missing" in bad["message"]
     assert "Copy the whole series again" in bad["message"]
-    assert (scored / "logs" / "crash-holes.txt").read_text().startswith("Traceback")
+    assert bad["intake"] == "rejected"
+    assert not (scored / "logs").exists()  # the message says it all
     assert not (scored / "holes").exists()
     for row in good:
         assert (row["status"], row["intake"], row["message"], row["scorer"]) == ("ok", "accepted", "n/a", SCORER)
@@ -162,8 +168,7 @@ def test_finished_scans_are_kept_and_a_mended_one_is_scored(cts: Path, scored: P
     calls.clear()
     assert run(cts, "--out", scored) == 1
     assert calls == []
-    assert files(scored).keys() == before.keys()
-    assert all(files(scored)[name] == before[name] for name in before if not name.startswith("logs"))
+    assert files(scored) == before
     mended, out = tmp_path / "mended", tmp_path / "out"
     shutil.copytree(cts, mended)
     shutil.copytree(scored, out)
@@ -172,7 +177,6 @@ def test_finished_scans_are_kept_and_a_mended_one_is_scored(cts: Path, scored: P
     assert run(mended, "--out", out) == 0
     assert len(calls) == 1
     assert scores(out)["status"].tolist() == ["ok"] * 3
-    assert not (out / "logs" / "crash-holes.txt").exists()
 
 
 def test_an_unfinished_scan_is_scored_again(cts: Path, scored: Path, tmp_path: Path) -> None:
@@ -254,7 +258,44 @@ def test_a_scorer_that_fails_is_named(cts: Path, tmp_path: Path) -> None:
     assert run(tmp_path / "other.nrrd", cts / "phantom.nii.gz", "--out", tmp_path / "out") == 1
     table = scores(tmp_path / "out")
     assert table["status"].tolist() == ["failed", "ok"]
+    assert table["intake"].tolist() == ["accepted", "accepted"]
     assert "other.nrrd: ValueError: no lungs found" in table.loc["other", "message"]
+    assert (tmp_path / "out" / "logs" / "crash-other.txt").read_text().startswith("Traceback")
+
+
+def test_a_scan_without_a_ratio_is_incomplete_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ct = box_thorax()
+    half = CTVolume(ct.hu[:, :, :50].copy(), replace(ct.grid, shape=(60, 90, 50)), ct.scanned[:, :50], "half")
+    write_volume(tmp_path / "half.nii.gz", half.hu, half.grid)
+    out = tmp_path / "out"
+    assert main(["score-ct", str(tmp_path / "half.nii.gz"), "--scorer", "opacity", "--out", str(out)]) == 1
+    row = scores(out).loc["half"]
+    assert (row["status"], row["flags"]) == ("incomplete", "left_lung_missing")
+    assert np.isnan(row[["ratio_percent", "ratio_left_percent", "opacity_ratio_percent"]].astype(float)).all()
+    assert row["ratio_right_percent"] >= 0
+    assert row["lung_cm3"] > 1000
+    assert "There is no ratio of both lungs. The left lung was not found" in row["message"]
+    printed = capsys.readouterr().out
+    assert "half INCOMPLETE: There is no ratio of both lungs." in printed
+    assert "0 of 1 scans scored (1 more without a ratio of both lungs)" in printed
+    assert (out / "half" / "ct_opacity.png").is_file()
+
+
+def test_a_repaired_scan_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ct = box_thorax()
+    noisy = ct.hu + np.random.default_rng(0).normal(0, 8, ct.hu.shape)
+    write_volume(tmp_path / "offset.nii.gz", (np.maximum(noisy, -1024) + 1024).astype(np.int16), ct.grid)
+    assert main(["score-ct", str(tmp_path / "offset.nii.gz"), "--scorer", "opacity", "--out", str(tmp_path / "o")]) == 0
+    assert scores(tmp_path / "o").loc["offset", "intake"] == "repaired"
+    printed = capsys.readouterr().out
+    assert "offset ok (repaired): ratio" in printed
+    assert "offset.nii.gz was repaired by rule 'value_range'" in printed
+
+
+def test_every_flag_has_a_meaning_in_the_docs() -> None:
+    assert set(MEANINGS) >= {*LUNG_FLAGS, *PLAUSIBILITY_FLAGS}
+    text = (Path(__file__).parents[1] / "docs" / "ct-scoring.md").read_text(encoding="utf-8")
+    assert all(f"`{flag}`" in text for flag in MEANINGS)
 
 
 @pytest.mark.slow
@@ -274,15 +315,22 @@ def test_workers_give_the_same_tables(cts: Path, scored: Path, tmp_path: Path) -
         (["CT", "--scorer", "opacity", "--out", "FOREIGN"], "holds foreign files. Give a new or empty folder"),
         (["CT", "--scorer", "opacity", "--out", "CT"], "is a file. Give a folder"),
         (["SCORED", "--scorer", SCORER, "--out", "SCORED"], "only files of the output folder"),
+        (["CT", "NOWHERE", "--scorer", SCORER], "nowhere does not exist. Check the path"),
+        (["EMPTY", "--scorer", SCORER], "No scan was found in .*empty: no DICOM image.*Name scans, or folders"),
     ],
 )
 def test_what_stops_the_command(
     cts: Path, scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
+    (tmp_path / "empty").mkdir()
     places = {"CT": cts / "phantom.nii.gz", "SCORED": scored, "FOREIGN": cts}
+    places |= {"NOWHERE": tmp_path / "nowhere", "EMPTY": tmp_path / "empty"}
     given = [str(places.get(argument, argument)) for argument in arguments]
     assert main(["score-ct", *given, *([] if "--out" in given else ["--out", str(tmp_path / "out")])]) == 2
-    assert re.search(message, capsys.readouterr().err)
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_installed_scorer_that_cannot_be_imported(

@@ -1,10 +1,8 @@
-"""Scorers are made once per process, their weights are recorded and part of the resume key, and workers share cores."""
+"""Scorers are made once per process; their weights are recorded and part of the resume key."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,9 +11,8 @@ import pytest
 from ct_models.opacity import OpacityScorer
 from cxr_models.contract import CXRContract, CXRInput, CXRScore
 from drrval.errors import ScorerError
-from drrval.study import executor, provenance
+from drrval.study import provenance
 from drrval.study.config import ScorerSpec, Study
-from drrval.study.executor import run_all
 from drrval.study.fingerprint import code_digest, scorer_digest
 from drrval.study.scorer_cache import ct_scorer, cxr_scorer, option_files, weights_sha256
 
@@ -113,34 +110,3 @@ def test_weights_are_recorded_for_the_scorers_that_tell_them(tmp_path: Path) -> 
     provenance.write_run(study(), tmp_path, "drrval run-study s.yaml")
     (file,) = tmp_path.glob("logs/run-*.json")
     assert json.loads(file.read_text())["weights_sha256"] == {"cxr:mine": {"net": "ab12"}}
-
-
-def _torch_in_a_worker(item: int) -> tuple[bool, int]:
-    """Whether PyTorch was imported for nothing, and the threads that it takes once it is."""
-    early = "torch" in sys.modules
-    import torch
-
-    return early, torch.get_num_threads()
-
-
-@pytest.mark.parametrize(("cores", "stated", "share"), [(6, "", 3), (6, "8", 3), (6, "1", 1), (1, "", 1), (6, "a", 3)])
-def test_share_of_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, stated: str, share: int) -> None:
-    import torch
-
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    monkeypatch.delitem(sys.modules, "numba", raising=False)  # as in a worker that has just begun
-    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        monkeypatch.setenv(name, stated)
-    given: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", given.append)
-    executor._limit_openmp(max(1, cores // 2))
-    assert os.environ["OMP_NUM_THREADS"] == os.environ["NUMBA_NUM_THREADS"] == str(share)
-    assert given == [share]
-
-
-def test_a_worker_takes_its_share_of_the_cores_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    done = dict(run_all(_torch_in_a_worker, [1], jobs=2, on_death=lambda item: (True, 0)))
-    assert done == {1: (False, 1)}

@@ -6,13 +6,20 @@ import pytest
 from conftest import box_thorax
 
 from ct_models.contract import CTInput, CTScore
-from cxr_models.contract import CXRContract, CXRInput, CXRScore
+from cxr_models.contract import CXRContract, CXRInput, CXRScore, UnsuitableImageError
 from drrval.errors import ScorerError
 from drrval.geometry import view_geometry
 from drrval.radiograph import Radiograph
 from drrval.settings import DisplaySettings
 from drrval.study.config import ScorerSpec
-from drrval.study.scorers import load_ct_scorer, load_cxr_scorer, project_anatomy, score_ct, score_radiograph
+from drrval.study.scorers import (
+    RejectedImageError,
+    load_ct_scorer,
+    load_cxr_scorer,
+    project_anatomy,
+    score_ct,
+    score_radiograph,
+)
 
 
 class BoxCT:
@@ -57,6 +64,7 @@ def radiograph(view: str = "PA") -> Radiograph:
         0,
         (),
         "ct",
+        {},
     )
 
 
@@ -86,8 +94,14 @@ def test_scorers_that_cannot_be_loaded(use: str, message: str) -> None:
 
 
 def test_constructor_errors_name_the_options() -> None:
-    with pytest.raises(ScorerError, match=r"cannot be made with options \{'size': 3\}"):
+    with pytest.raises(ScorerError, match=r"cannot be made with options \{'size': 3\}: TypeError: .*Give a class"):
         load_ct_scorer(ScorerSpec(use="test_scorers:BoxCT", options={"size": 3}))
+
+
+def test_a_missing_model_file_is_named_without_other_advice() -> None:
+    options = {"path": "no/model.pt", "size": 64, "value_range": [0, 1]}
+    with pytest.raises(ScorerError, match=r"Cannot read the model no/model\.pt: No such.*working folder, .*[^.]\.$"):
+        load_cxr_scorer(ScorerSpec(use="cxr_models.adapters:TorchScriptScorer", options=options))
 
 
 @pytest.mark.parametrize(
@@ -128,12 +142,26 @@ def test_view_outside_the_contract_is_refused() -> None:
         ({"p_pneumonia": -0.1}, "p_pneumonia is -0.1, outside 0-1"),
         ({"score": 9.0}, "score is 9, outside 0-8"),
         ({"lung_mask": np.ones((3, 3), bool)}, r"a bool mask of shape \(3, 3\)"),
-        ({"lesion_mask": np.ones((64, 64))}, "a float64 mask of shape"),
+        ({"lesion_mask": np.ones((64, 64))}, r"a float64 mask of shape .*Masks must be bool \(mask > 0"),
+        ({"localisation": np.ones((3, 3), np.float32)}, r"a localisation map of shape \(3, 3\)"),
     ],
 )
 def test_results_outside_the_contract_are_refused(result: dict[str, Any], message: str) -> None:
     with pytest.raises(ScorerError, match=message):
         score_radiograph(EchoCXR(**result), radiograph(), anatomy())
+
+
+def test_an_unsuitable_image_is_told_from_a_failing_scorer() -> None:
+    class Strict(EchoCXR):
+        def score(self, radiograph: CXRInput) -> CXRScore:
+            raise UnsuitableImageError("The image looks upside down. Turn it.")
+
+    with pytest.raises(RejectedImageError, match=r"view of .*: The image looks upside down\. Turn it\."):
+        score_radiograph(Strict(), radiograph(), anatomy())
+
+
+def test_flags_of_a_radiograph_are_kept() -> None:
+    assert score_radiograph(EchoCXR(flags=("odd",)), radiograph(), anatomy()).flags == ("odd",)
 
 
 def test_ct_results_outside_the_contract_are_refused() -> None:

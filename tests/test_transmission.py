@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-import numba
 import numpy as np
 import pytest
+from conftest import numba_threads
 
 from drrval.materials import MATERIALS
 from drrval.physics.attenuation import mass_attenuation
@@ -89,14 +89,10 @@ def test_threads_do_not_change_a_bit() -> None:
     rng = np.random.default_rng(0)
     area = np.stack([rng.uniform(0, top, (37, 53)) for top in (4, 40, 8)]).astype(np.float32)
     beam = beam_quadrature(SpectrumSettings(), INTEGRATING)
-    before = numba.get_num_threads()
-    try:
-        images = []
-        for threads in (1, before):
-            numba.set_num_threads(threads)
+    images = []
+    for threads in (1, 2):
+        with numba_threads(threads):
             images.append(np.stack(transmission(area, beam)))
-    finally:
-        numba.set_num_threads(before)
     assert np.array_equal(images[0], images[1])
     # Nor do a pixel's neighbours.
     assert np.array_equal(np.stack(transmission(area[:, :5, 7:16], beam)), images[0][:, :5, 7:16])

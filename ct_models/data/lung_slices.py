@@ -21,6 +21,7 @@ from ct_models.data.augmentation import (
     sides_after,
     tensor,
 )
+from ct_models.data.examples import SliceExamples
 from ct_models.data.slices import slice_stack
 from ct_models.data.volumes import SPACING_MM, LabelledVolume
 from ct_models.networks.lung_net import MULTIPLE, PIXEL_MM
@@ -30,7 +31,7 @@ from ct_models.networks.lung_net import MULTIPLE, PIXEL_MM
 _ANYWHERE, _IMPLANT, _AGENT, _CIRCLE = 0.35, 0.2, 0.25, 0.25
 
 
-class LungSliceDataset:
+class LungSliceDataset(SliceExamples):
     """Random augmented slices of labelled scans (:class:`neural.training.EpochDataset`), or fixed ones as they are.
 
     Args:
@@ -57,28 +58,15 @@ class LungSliceDataset:
             raise ValueError(
                 f"size={size} does not suit the network: give multiples of {MULTIPLE}, such as (160, 192)."
             )
-        if not volumes:
-            raise ValueError("no scans to draw slices from: check the splits of the training table.")
-        self.volumes, self.per_epoch, self.seed, self.epoch = list(volumes), per_epoch, seed, 0
+        fixed = [(v, z) for v, volume in enumerate(volumes) for z in range(0, len(volume.hu), every)]
+        super().__init__(volumes, fixed, per_epoch, seed)
         self._points = identity_points(size, PIXEL_MM)
         self._centres = [_centre(volume.lungs) for volume in self.volumes]
-        self._fixed = [(v, z) for v, volume in enumerate(self.volumes) for z in range(0, len(volume.hu), every)]
-
-    def __len__(self) -> int:
-        return self.per_epoch or len(self._fixed)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose slices and augmentations follow."""
-        self.epoch = epoch
-
-    def scan_of(self, index: int) -> int:
-        """Which of the scans an unchanged example comes from."""
-        return self._fixed[index][0]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """``hu`` float32 ``[3, y, x]``, ``lungs`` int64 ``[y, x]`` (0, 1, 2), ``lesions`` float32 ``[y, x]`` (0, 1)."""
         if not self.per_epoch:
-            number, z = self._fixed[index]
+            number, z = self.fixed[index]
             return _example(*self._sample(number, z, self._points))
         rng = np.random.default_rng([self.seed, self.epoch, index])
         number = int(rng.integers(len(self.volumes)))

@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from ct_models.data.augmentation import OUTSIDE_HU, identity_points, random_points, random_scanner, sample_at, tensor
+from ct_models.data.examples import SliceExamples
 from ct_models.data.slices import slice_stack, window
 from ct_models.data.volumes import SPACING_MM, LabelledVolume
 from ct_models.slices import FILL_HU, MARGIN_PIXELS, PICTURE, WINDOW_HU, lung_crop
@@ -34,7 +35,7 @@ _UNMASKED, _EXPIRATION, _UPSIDE_DOWN = 0.15, 0.4, 0.5
 _WIDE_MARGIN = 15
 
 
-class PneumoniaSliceDataset:
+class PneumoniaSliceDataset(SliceExamples):
     """Random augmented slices of labelled scans (:class:`neural.training.EpochDataset`), or fixed ones as they are.
 
     Augmented slices: every scan has the same chance; two in three are diseased where a scan has both kinds.
@@ -52,30 +53,17 @@ class PneumoniaSliceDataset:
     def __init__(
         self, volumes: Sequence[LabelledVolume], *, per_epoch: int = 0, every: int = 16, seed: int = 0
     ) -> None:
-        if not volumes:
-            raise ValueError("no scans to draw slices from: check the splits of the training table.")
         if unmapped := [v.patient for v in volumes if not v.has_lesion_map]:
             raise ValueError(
                 f"{len(unmapped)} scan(s) have no lesion map, first that of patient {unmapped[0]!r}. The slice "
                 "classifier learns from exact maps: leave these scans out, or give an empty map where all is healthy."
             )
-        self.volumes, self.per_epoch, self.seed, self.epoch = list(volumes), per_epoch, seed, 0
-        self.shares = [lesion_shares(volume) for volume in self.volumes]
+        self.shares = [lesion_shares(volume) for volume in volumes]
+        fixed = [(n, int(z)) for n, s in enumerate(self.shares) for z in np.flatnonzero(~np.isnan(s))[::every]]
+        super().__init__(volumes, fixed, per_epoch, seed)
         crops = [lung_crop(volume.lungs) for volume in self.volumes]
         self._centres = [(c.row + (c.rows - 1) / 2, c.column + (c.columns - 1) / 2) for c in crops]
         self._points = identity_points(PICTURE, SPACING_MM[1])
-        self._fixed = [(n, int(z)) for n, s in enumerate(self.shares) for z in np.flatnonzero(~np.isnan(s))[::every]]
-
-    def __len__(self) -> int:
-        return self.per_epoch or len(self._fixed)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose slices and augmentations follow."""
-        self.epoch = epoch
-
-    def scan_of(self, index: int) -> int:
-        """Which of the scans an unchanged example comes from."""
-        return self._fixed[index][0]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """One example.
@@ -85,7 +73,7 @@ class PneumoniaSliceDataset:
             the lung in a location and its share of lung; ``label`` 0 or 1; ``label_weight``, 0 where the label is open.
         """
         if not self.per_epoch:
-            number, z = self._fixed[index]
+            number, z = self.fixed[index]
             hu, lungs, lesions = self._sample(number, z, self._points)
             visible = ndimage.maximum_filter(lungs, (1, 2 * MARGIN_PIXELS + 1, 2 * MARGIN_PIXELS + 1))
             return _example(hu, visible, lungs[1], lesions)

@@ -1,9 +1,8 @@
-"""Training of the lung network and its measurement on labelled slices."""
+"""What the lung network is trained for, and its measurement on labelled slices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -12,31 +11,11 @@ from torch.nn import functional as F
 
 from ct_models.contract import LEFT, RIGHT
 from ct_models.data.lung_slices import LungSliceDataset
-from neural.training import Batch, TrainingSettings, fit
+from neural.batches import batches
+from neural.training import Batch
 
 #: How much more a pixel of diseased lung counts in the cross-entropy than any other: it is a small and hard share.
 _DISEASE_WEIGHT = 2.0
-
-
-def train_lungs(
-    network: nn.Module,
-    train_set: LungSliceDataset,
-    held_out: LungSliceDataset,
-    settings: TrainingSettings,
-    folder: Path,
-    report: Callable[[str], None] = lambda line: None,
-) -> nn.Module:
-    """Train a :class:`ct_models.networks.lung_net.LungNet`; the loss on held-out slices picks the epoch.
-
-    Args:
-        network: with ImageNet or earlier weights loaded or not.
-        train_set: augmented slices.
-        held_out: slices of other patients, unchanged.
-        settings: see :class:`neural.training.TrainingSettings`.
-        folder: for checkpoints and the log; an interrupted run in it is continued.
-        report: called with a line per epoch.
-    """
-    return fit(network, _terms, train_set, lambda model: measure(model, held_out), settings, folder, report)
 
 
 def lung_loss(logits: Tensor, lungs: Tensor, lesions: Tensor) -> Tensor:
@@ -58,7 +37,8 @@ def lung_loss(logits: Tensor, lungs: Tensor, lesions: Tensor) -> Tensor:
     return entropy + 1.0 - ((2.0 * overlap + 1.0) / (total + 1.0)).mean()
 
 
-def _terms(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+def training_terms(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    """The loss of a :class:`ct_models.networks.lung_net.LungNet` on one batch, for :func:`neural.training.fit`."""
     return {"loss": lung_loss(network(batch["hu"]), batch["lungs"], batch["lesions"])}
 
 
@@ -71,10 +51,7 @@ def measure(network: nn.Module, held_out: LungSliceDataset, batch_size: int = 8)
     losses: list[float] = []
     counts: dict[int, np.ndarray] = {}
     with torch.inference_mode():
-        for start in range(0, len(held_out), batch_size):
-            indices = range(start, min(start + batch_size, len(held_out)))
-            items = [held_out[i] for i in indices]
-            batch = {name: torch.stack([item[name] for item in items]).to(device) for name in items[0]}
+        for indices, batch in batches(held_out, batch_size, device):
             logits = network(batch["hu"])
             losses.append(lung_loss(logits, batch["lungs"], batch["lesions"]).item())
             found = logits.argmax(dim=1)

@@ -1,9 +1,8 @@
-"""Training of the slice classifier and its measurement on labelled slices."""
+"""What the slice classifier is trained for, and its measurement on labelled slices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -12,33 +11,13 @@ from torch.nn import functional as F
 
 from ct_models.data.pneumonia_slices import PneumoniaSliceDataset
 from ct_models.networks.slice_net import SliceReading, location_logits
+from neural.batches import batches
 from neural.metrics import roc_auc
-from neural.training import Batch, TrainingSettings, fit
+from neural.training import Batch
 
 #: Weight of a location without lung; of the overlap; and of the slice labels, whose gradient at a location is then
 #: about as large as that of its own loss.
 _OUTSIDE_WEIGHT, _OVERLAP_WEIGHT, _SLICE_WEIGHT = 0.05, 0.3, 0.05
-
-
-def train_slices(
-    network: nn.Module,
-    train_set: PneumoniaSliceDataset,
-    held_out: PneumoniaSliceDataset,
-    settings: TrainingSettings,
-    folder: Path,
-    report: Callable[[str], None] = lambda line: None,
-) -> nn.Module:
-    """Train a :class:`ct_models.networks.slice_net.SliceNet`; the loss on held-out slices picks the epoch.
-
-    Args:
-        network: with ImageNet or earlier weights loaded or not.
-        train_set: augmented slices.
-        held_out: slices of other patients, unchanged.
-        settings: see :class:`neural.training.TrainingSettings`.
-        folder: for checkpoints and the log; an interrupted run in it is continued.
-        report: called with a line per epoch.
-    """
-    return fit(network, _terms, train_set, lambda model: measure(model, held_out), settings, folder, report)
 
 
 def slice_losses(reading: SliceReading, batch: Batch) -> dict[str, Tensor]:
@@ -66,7 +45,8 @@ def slice_losses(reading: SliceReading, batch: Batch) -> dict[str, Tensor]:
     return {"loss": loss, "locations": locations, "overlap": overlap, "slices": slices}
 
 
-def _terms(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+def training_terms(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    """The loss of a :class:`ct_models.networks.slice_net.SliceNet` on one batch, for :func:`neural.training.fit`."""
     return slice_losses(network(batch["images"]), batch)
 
 
@@ -80,10 +60,7 @@ def measure(network: nn.Module, held_out: PneumoniaSliceDataset, batch_size: int
     terms: list[dict[str, float]] = []
     logits, labels, shares = [], [], np.zeros((len(held_out.volumes), 3))
     with torch.inference_mode():
-        for start in range(0, len(held_out), batch_size):
-            indices = range(start, min(start + batch_size, len(held_out)))
-            items = [held_out[i] for i in indices]
-            batch = {name: torch.stack([item[name] for item in items]).to(device) for name in items[0]}
+        for indices, batch in batches(held_out, batch_size, device):
             reading = network(batch["images"])
             terms.append({name: value.item() for name, value in slice_losses(reading, batch).items()})
             certain = batch["label_weight"] > 0

@@ -16,5 +16,8 @@ def read_model(path: str | Path) -> tuple[bytes, dict[str, str]]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise ValueError(f"Cannot read the model {file}: {error}. Give the path of the file.") from error
+        raise ValueError(
+            f"Cannot read the model {file}: {error.strerror}. Give the path of its file; a relative one counts from "
+            f"the working folder, {Path.cwd()}."
+        ) from error
     return data, {file.name: hashlib.sha256(data).hexdigest()}

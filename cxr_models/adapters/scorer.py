@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cxr_models.adapters.convert import from_outputs, to_input
 from cxr_models.adapters.options import ModelOptions
-from cxr_models.contract import CXRContract, CXRInput, CXRScore
+from cxr_models.contract import CXRContract, CXRInput, CXRScore, UnsuitableImageError
 from cxr_models.lung_fields import LungFields
 from cxr_models.pneumonia import WEIGHTS, Reading
 from cxr_models.postprocessing import pneumonia_ratio, to_shape
@@ -81,18 +81,21 @@ class ModelScorer:
         if self._lungs is None or localisation is None:
             raise ValueError(f"{self.name} gives no localisation map. State one under output, if it has one.")
         shape = (radiograph.image.shape[0], radiograph.image.shape[1])
-        return Reading(probability, to_shape(localisation, shape), self._lungs(radiograph.image))
+        lungs = self._lungs(radiograph.image)
+        return Reading(probability, to_shape(localisation, shape), lungs.masks, lungs.examination)
 
     def score(self, radiograph: CXRInput) -> CXRScore:
         """Score one radiograph.
 
         Raises:
-            ValueError: the radiograph does not keep the contract, the model's outputs are not the stated ones, or the
-                image shows no lung.
+            UnsuitableImageError: the image is no readable frontal chest radiograph (:mod:`cxr_models.examination`).
+            ValueError: the radiograph does not keep the contract, or the model's outputs are not the stated ones.
         """
         if self._lungs is None:
             return CXRScore(ratio_percent=float("nan"), p_pneumonia=self._predict(radiograph)[0])
         reading = self.read(radiograph)
+        if reading.examination.problem:
+            raise UnsuitableImageError(reading.examination.problem)
         negative = reading.probability < self.detection_threshold  # never where there is no probability
         lesion = (reading.localisation >= self.localisation_threshold) & reading.lungs.both & (not negative)
         ratio = pneumonia_ratio(lesion, reading.lungs)
@@ -104,6 +107,8 @@ class ModelScorer:
             score=severity_score(ratio.right, ratio.left),
             lung_mask=reading.lungs.both,
             lesion_mask=lesion,
+            localisation=reading.localisation,
+            flags=reading.examination.flags,
         )
 
     def _predict(self, radiograph: CXRInput) -> tuple[float, Array | None]:

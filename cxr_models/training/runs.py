@@ -12,6 +12,7 @@ import torch
 
 from cxr_models.data.balance import Balance, repeats
 from cxr_models.data.detection import DetectionDataset
+from cxr_models.data.images import check_side
 from cxr_models.data.lungs import LungDataset
 from cxr_models.data.synthetic import read_synthetic
 from cxr_models.data.tables import read_covid, read_figure1, read_nih, read_nih_boxes, read_openist
@@ -57,6 +58,9 @@ class LungRun:
             NIH negatives get, and which takes the heart out of the COVID-19 masks.
         start: see :class:`Start`.
         training: see :class:`neural.training.TrainingSettings`.
+
+    Raises:
+        ValueError: a size that is no multiple of 32.
     """
 
     data: Path
@@ -66,6 +70,9 @@ class LungRun:
     teacher: Path | None = None
     start: Start = field(default_factory=Start)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self) -> None:
+        check_side(self.size)
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,9 @@ class DetectionRun:
         start: see :class:`Start`; the second stage starts from the first one's checkpoint. A checkpoint of this network
             gives the auxiliary head its weights too.
         training: see :class:`neural.training.TrainingSettings`.
+
+    Raises:
+        ValueError: a size that is no multiple of 32.
     """
 
     data: Path
@@ -102,6 +112,9 @@ class DetectionRun:
     refinement: RefinementSettings | None = None
     start: Start = field(default_factory=Start)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self) -> None:
+        check_side(self.size)
 
 
 #: The side that the runs for teachers are trained at.

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from drrval.cli.common import check_out_folder
 from drrval.errors import StudyError
 
 
@@ -40,6 +41,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.seed < 0:
         raise StudyError(f"--seed must be 0 or more, got {arguments.seed}.")
+    check_out_folder(arguments.out)
     settings = ComparisonSettings(
         n_resamples=arguments.resamples,
         level=arguments.level,

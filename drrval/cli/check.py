@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from drrval.cli.common import finding_lines
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
@@ -39,8 +41,8 @@ def _run(arguments: argparse.Namespace) -> int:
         rejected += report.status == "rejected"
         rows.append(report.to_row())
         print(f"{report.status:<9} {scan}")
-        for finding in report.findings:
-            print(f"          {finding.rule} ({finding.outcome}): {finding.message}")
+        for line in finding_lines(report):
+            print(f"          {line}")
     if arguments.tsv:
         pd.DataFrame(rows).to_csv(arguments.tsv, sep="\t", index=False, na_rep="n/a")
     return 1 if rejected else 0

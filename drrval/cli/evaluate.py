@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from drrval.cli.common import positive, seed
+from drrval.cli.common import check_out_folder, positive, seed
 
 TASKS = ("cxr-detection", "cxr-lungs", "cxr-severity", "cxr-localisation", "ct-lungs", "ct-slices", "ct-ratio")
 
@@ -48,6 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from drrval.study.config import ScorerSpec
     from drrval.study.scan_loop import make_importable
 
+    check_out_folder(arguments.out)
     for file in (arguments.table, Path("scorer.py")):
         make_importable(file)  # the table's folder and the working folder
     task = tasks[arguments.task]

@@ -13,6 +13,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("image", nargs="+", type=Path, help="PNG, JPEG, TIFF or DICOM files of frontal radiographs")
     parser.add_argument("--out", type=Path, required=True, help="table to write (tab-separated)")
     parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="folder for a picture per image: lungs, localisation, numbers"
+    )
+    parser.add_argument(
         "--scorer",
         default="dlnet-light",
         metavar="NAME",
@@ -22,7 +25,7 @@ def add_parser(commands: Any) -> None:
         "--weights", type=Path, metavar="DIR", help="folder of weights that the scorer takes, as trained"
     )
     parser.add_argument(
-        "--view", default="", metavar="VIEW", help="PA or AP, for all (default: as DICOM says, else PA)"
+        "--view", default="", metavar="VIEW", help="PA, AP or 'AP supine'..., for all (default: as DICOM says, else PA)"
     )
     parser.add_argument("--no-progress", action="store_true", help="no progress bar (none is shown outside a terminal)")
     parser.set_defaults(run=_run)
@@ -38,9 +41,13 @@ def _run(arguments: argparse.Namespace) -> int:
     options = {"folder": arguments.weights} if arguments.weights else {}
     scorer = load_cxr_scorer(ScorerSpec(use=arguments.scorer, options=options))
     progress = False if arguments.no_progress else None
-    table = score_files(scorer, arguments.image, arguments.out, arguments.view.upper(), progress)
-    failed = table[table["status"] == "failed"]
-    for message in failed["message"]:
-        print(f"failed: {message}")
-    print(f"{len(table) - len(failed)} of {len(table)} images scored: {arguments.out}")
-    return 1 if len(failed) else 0
+    table = score_files(scorer, arguments.image, arguments.out, arguments.view, progress, arguments.pictures)
+    for row in table[table["status"] != "ok"].itertuples():
+        print(f"{row.status}: {row.message}")
+    flagged = table[(table["status"] == "ok") & table["flags"].notna()]
+    for row in flagged.itertuples():
+        print(f"flagged: {row.image}: {row.flags}")
+    n_scored = int((table["status"] == "ok").sum())
+    remark = f", {len(flagged)} of them flagged (see docs/evaluation.md)" if len(flagged) else ""
+    print(f"{n_scored} of {len(table)} images scored{remark}: {arguments.out}")
+    return 0 if n_scored == len(table) else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
 import traceback
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 from ct_models.contract import CTScore, CTScorer
 from drrval.ct_scoring.dicom_seg import Algorithm, highdicom_version, write_segmentation
+from drrval.ct_scoring.flags import CONTROL_FAILED, SEG_MISSING, why_incomplete
 from drrval.ct_scoring.scans import CTScan
 from drrval.ct_scoring.source import SourceImage, images_by_slice, labels_on, source_images, volume_file_grid
 from drrval.ct_scoring.tables import number, score_row, slices_text
@@ -29,7 +31,6 @@ from drrval.study.store import atomic_folder, write_json, write_picture, write_t
 from drrval.volume import CTVolume
 
 CONTROL = "opacity"
-CONTROL_FAILED, SEG_MISSING = "control_failed", "no_dicom_seg"
 RECORD, SLICES = "scan.json", "slices.tsv"
 
 log = logging.getLogger("drrval")
@@ -57,7 +58,7 @@ def score_scan(scan: CTScan, scorer: str, out: Path) -> tuple[Record, str]:
 
     Returns:
         The scan's record and ``ok``, ``cached`` or ``failed``. A failing scan never raises: ``row`` of its record says
-        why, and ``logs/crash-*.txt`` holds the traceback.
+        why, and ``logs/crash-*.txt`` holds the traceback, unless the scan was refused for what it is.
     """
     crash = out / "logs" / f"crash-{scan.label}.txt"
     report = IntakeReport(path=str(scan.path))
@@ -72,16 +73,20 @@ def score_scan(scan: CTScan, scorer: str, out: Path) -> tuple[Record, str]:
             state = "ok"
     except (Exception, SystemExit) as error:  # one bad scan never stops the others
         expected = isinstance(error, DrrvalError | OSError)
-        write_text(crash, traceback.format_exc())
-        return failed_record(scan, scorer, str(error) if expected else f"{type(error).__name__}: {error}"), "failed"
+        crash.unlink(missing_ok=True)
+        if not isinstance(error, IntakeError | StudyError):  # their messages say all there is
+            write_text(crash, traceback.format_exc())
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        return failed_record(scan, scorer, message, report), "failed"
     crash.unlink(missing_ok=True)
     return record, state
 
 
-def failed_record(scan: CTScan, scorer: str, message: str) -> Record:
-    """The record of a scan that could not be scored."""
-    row = {"scan": scan.label, "scorer": scorer, "status": "failed", "message": message, "path": str(scan.path)}
-    return {"row": row, "notes": []}
+def failed_record(scan: CTScan, scorer: str, message: str, report: IntakeReport | None = None) -> Record:
+    """The record of a scan that could not be scored; ``report``, if intake looked at it, says what it said."""
+    intake = report.status if report is not None and (report.findings or report.facts) else None
+    row = {"scan": scan.label, "scorer": scorer, "intake": intake, "status": "failed", "message": message}
+    return {"row": {**row, "path": str(scan.path)}, "notes": []}
 
 
 def scan_key(scan: CTScan, scorer: str) -> str:
@@ -126,7 +131,8 @@ def finished_record(scan: CTScan, out: Path, key: str) -> Record | None:
 def _score(scan: CTScan, scorer: str, folder: Path, report: IntakeReport) -> Record:
     """Fill a scan's folder; return its record, without key and files."""
     ct = read_ct(scan.path, series_uid=scan.series_uid or None, report=report)
-    notes: list[str] = []
+    repairs = [finding for finding in report.findings if finding.outcome == "repaired"]
+    notes = [f"{scan.path} was repaired by rule '{finding.rule}': {finding.message}" for finding in repairs]
     flags: list[str] = []
     begun = time.perf_counter()
     score = score_ct(_scorer(scorer), ct)
@@ -142,6 +148,7 @@ def _score(scan: CTScan, scorer: str, folder: Path, report: IntakeReport) -> Rec
     sx, sy, sz = ct.grid.spacing_mm
     picture = ct_montage(ct.hu, (sz, sy, sx), score.lungs, score.lesion, score.slice_probability)
     write_picture(folder / f"ct_{_file_name(scorer)}.png", picture)
+    whole = not math.isnan(score.ratio_percent)
     row = {
         "scan": scan.label,
         **score_row(score),
@@ -150,8 +157,8 @@ def _score(scan: CTScan, scorer: str, folder: Path, report: IntakeReport) -> Rec
         "seconds": number(seconds),
         "scorer": scorer,
         "intake": report.status,
-        "status": "ok",
-        "message": None,
+        "status": "ok" if whole else "incomplete",
+        "message": None if whole else why_incomplete(flags),
         "path": str(scan.path),
     }
     weights = dict(getattr(_scorer(scorer), "weights_sha256", {}))

@@ -24,7 +24,7 @@ from drrval.study.config import ScorerSpec
 from drrval.study.executor import run_all
 from drrval.study.fingerprint import code_digest, library_versions
 from drrval.study.scorer_cache import ct_scorer
-from drrval.study.store import clear_unfinished, write_json, write_text
+from drrval.study.store import clear_unfinished, held_folder, is_new, write_json, write_text
 
 DESCRIPTION = "score-ct.json"
 
@@ -54,43 +54,47 @@ def score_cts(
         progress: show a progress bar; by default when the output is a terminal.
 
     Returns:
-        The scans that failed; ``scores.tsv`` says why, ``logs/crash-*.txt`` in full.
+        The scans that failed, or have no ratio of both lungs; ``scores.tsv`` says why.
 
     Raises:
-        StudyError: no scan, or an output folder that breaks a rule.
+        StudyError: no scan, a path that does not exist, an output folder that breaks a rule, or one in which another
+            run works.
         ScorerError: the scorer cannot be made.
     """
     ct_scorer(ScorerSpec(use=scorer))
-    _check_folder(out, scorer)
-    scans = plan_scans(paths, out, series_uid)
-    if not scans:
-        raise StudyError("No CT was given, or only files of the output folder. Name scans, or folders that hold some.")
-    write_json(out / DESCRIPTION, _description(scorer))
-    clear_unfinished(out / "work")
-    if highdicom_version() is None:
-        log.warning("note: %s", MISSING)
-    records = _score_all(scans, scorer, out, jobs, progress)
-    shutil.rmtree(out / "work", ignore_errors=True)
-    failed = [record["row"]["scan"] for record in records if record["row"]["status"] != "ok"]
-    done = [record["row"]["scan"] for record in records if record["row"]["status"] == "ok"]
-    write_text(out / "scores.tsv", scores_text(record["row"] for record in records))
-    write_text(out / "slices.tsv", joined_slices(out / label / SLICES for label in done))
-    write_json(out / "scores.json", SCORE_DICTIONARY)
-    write_json(out / "slices.json", SCAN_SLICE_DICTIONARY)
-    log.info("%d of %d scans scored; tables and pictures in %s", len(done), len(records), out)
-    return failed
+    with held_folder(out):
+        _check_folder(out, scorer)
+        scans = plan_scans(paths, out, series_uid)
+        if not scans:
+            raise StudyError(
+                "No CT was given, or only files of the output folder. Name scans, or folders that hold some."
+            )
+        write_json(out / DESCRIPTION, _description(scorer))
+        clear_unfinished(out / "work")
+        if highdicom_version() is None:
+            log.warning("note: %s", MISSING)
+        records = _score_all(scans, scorer, out, jobs, progress)
+        shutil.rmtree(out / "work", ignore_errors=True)
+        status = {record["row"]["scan"]: record["row"]["status"] for record in records}
+        done = [label for label, state in status.items() if state != "failed"]
+        write_text(out / "scores.tsv", scores_text(record["row"] for record in records))
+        write_text(out / "slices.tsv", joined_slices(out / label / SLICES for label in done))
+        write_json(out / "scores.json", SCORE_DICTIONARY)
+        write_json(out / "slices.json", SCAN_SLICE_DICTIONARY)
+        scored = list(status.values()).count("ok")
+        incomplete = f" ({len(done) - scored} more without a ratio of both lungs)" if scored < len(done) else ""
+        log.info("%d of %d scans scored%s; tables and pictures in %s", scored, len(records), incomplete, out)
+        return [label for label, state in status.items() if state != "ok"]
 
 
 def _check_folder(out: Path, scorer: str) -> None:
     """Make sure that results of this scorer can go to the output folder.
 
     Raises:
-        StudyError: it is a file, or holds foreign files or the results of another scorer.
+        StudyError: it holds foreign files or the results of another scorer.
     """
     path = out / DESCRIPTION
-    if out.exists() and not out.is_dir():
-        raise StudyError(f"The output {out} is a file. Give a folder with --out.")
-    if not path.exists() and out.exists() and any(out.iterdir()):
+    if not path.exists() and not is_new(out):
         raise StudyError(f"The output folder {out} holds foreign files. Give a new or empty folder with --out.")
     if path.exists() and (earlier := json.loads(path.read_text(encoding="utf-8")).get("scorer")) != scorer:
         raise StudyError(
@@ -127,15 +131,19 @@ def _tell(record: Record, state: str) -> None:
     if state == "failed":
         log.error("%s failed: %s", row["scan"], row["message"])
         return
+    repaired = " (repaired)" if row["intake"] == "repaired" else ""
     log.info(
-        "%s %s: ratio %s %% (right %s, left %s; opacity %s), %s s%s",
+        "%s %s%s: ratio %s %% (right %s, left %s; opacity %s), %s s%s",
         row["scan"],
         state,
+        repaired,
         *(number(row[f"ratio{side}_percent"], 1) for side in ("", "_right", "_left")),
         number(row["opacity_ratio_percent"], 1),
         number(row["seconds"], 1),
         f", flags {row['flags']}" if row["flags"] else "",
     )
+    if row["status"] == "incomplete":
+        log.error("%s INCOMPLETE: %s", row["scan"], row["message"])
     for note in record["notes"]:
         log.warning("note: %s", note)
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from drrval.errors import StudyError
 from drrval.intake import find_scans
-from drrval.intake.volume_file import volume_suffix
+from drrval.intake.volume_file import SUFFIXES, volume_suffix
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,37 @@ class CTScan:
 def plan_scans(paths: Iterable[Path], out: Path, series_uid: str = "") -> list[CTScan]:
     """The scans at or under ``paths``, each once, with labels.
 
-    A folder without any scan stands for itself, so that intake says what is wrong with it. Nothing under ``out`` is
-    taken: the segmentations there are DICOM images too.
+    A folder without any scan beside others that hold some stands for itself, so that intake says what is wrong with
+    it. Nothing under ``out`` is taken: the segmentations there are DICOM images too.
 
     Args:
         paths: DICOM folders, files, or folders of such scans.
         out: the output folder.
         series_uid: for all of them.
+
+    Raises:
+        StudyError: a path that does not exist, or nothing but folders without a scan.
     """
     results = out.resolve()
+    scans = {path: _scans_at(path) for path in paths}
+    if scans and not any(scans.values()):
+        raise StudyError(
+            f"No scan was found in {', '.join(map(str, scans))}: no DICOM image, and no volume file "
+            f"({', '.join(SUFFIXES)}) that is not named as a mask. Name scans, or folders that hold some."
+        )
     found: dict[Path, Path] = {}
-    for path in paths:
-        for scan in (find_scans(path) or [path]) if path.is_dir() else [path]:
+    for path, held in scans.items():
+        for scan in held or [path]:
             if not scan.resolve().is_relative_to(results):
                 found.setdefault(scan.resolve(), scan)
     labels = label_paths([Path(os.path.abspath(path)) for path in found.values()])
     return [CTScan(path, label, series_uid) for path, label in zip(found.values(), labels, strict=True)]
+
+
+def _scans_at(path: Path) -> list[Path]:
+    if not path.exists():
+        raise StudyError(f"{path} does not exist. Check the path.")
+    return find_scans(path)
 
 
 def label_paths(paths: Sequence[Path]) -> list[str]:

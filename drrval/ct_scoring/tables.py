@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ct_models.contract import CTScore
+from drrval.ct_scoring.flags import MEANINGS
 from drrval.study.measurements import to_tsv
 from drrval.study.slices import SLICE_DICTIONARY
 
@@ -19,23 +20,32 @@ SCORE_DICTIONARY: dict[str, dict[str, Any]] = {
     "scan": {"Description": "Name of the scan, and of its folder beside this table."},
     "lung_cm3": {"Description": "Volume of both lungs, disease included.", "Units": "cm3"},
     "corona_cm3": {"Description": "Volume of the lesions (with the scorer corona: the Corona Score).", "Units": "cm3"},
-    "ratio_percent": {"Description": "CT pneumonia ratio: lesion volume by lung volume, both lungs.", **_RATIO},
+    "ratio_percent": {
+        "Description": "CT pneumonia ratio: lesion volume by lung volume, both lungs; n/a if one is missing or cut.",
+        **_RATIO,
+    },
     "ratio_right_percent": {"Description": "The same of the right lung.", **_RATIO},
     "ratio_left_percent": {"Description": "The same of the left lung.", **_RATIO},
     "opacity_ratio_percent": {
         "Description": "The ratio of the classical scorer opacity, which shares nothing with a trained one: a check.",
         **_RATIO,
     },
-    "p_pneumonia": {"Description": "Probability of pneumonia; n/a where the scorer gives none.", "Range": "0-1"},
-    "flags": {"Description": "Warnings, separated by ';'; n/a when there are none (docs/ct-scoring.md lists them)."},
+    "p_pneumonia": {
+        "Description": "Probability of pneumonia; n/a where the scorer gives none, or the scan has no ratio.",
+        "Range": "0-1",
+    },
+    "flags": {"Description": "Warnings, separated by ';'; n/a when there are none.", "Levels": MEANINGS},
     "seconds": {"Description": "Wall-clock time of the scorer; reading, control and files not counted.", "Units": "s"},
     "scorer": {"Description": "Name of the scorer."},
     "intake": {
-        "Description": "What intake said of the files.",
+        "Description": "What intake said of the files; n/a where it was not reached.",
         "Levels": {"accepted": "", "repaired": "", "rejected": ""},
     },
-    "status": {"Description": "ok, or failed.", "Levels": {"ok": "", "failed": "the message says why"}},
-    "message": {"Description": "Why the scan failed; n/a for a scan that did not."},
+    "status": {
+        "Description": "ok, incomplete or failed; the message says why a scan is not ok.",
+        "Levels": {"ok": "", "incomplete": "no ratio of both lungs", "failed": "not scored"},
+    },
+    "message": {"Description": "Why the scan is incomplete or failed; n/a for a scan that is ok."},
     "path": {"Description": "Where the scan lies."},
 }
 SCAN_SLICE_DICTIONARY: dict[str, dict[str, Any]] = {

@@ -65,7 +65,7 @@ def fit_extent(
     if abs(found - wanted_percent) > tolerance:
         raise StudyError(
             f"extent={wanted_percent:g} percent is out of reach: these {len(lesions)} lesions come to {found:.3g} "
-            "percent of these lungs. Ask for another extent, or draw other lesions."
+            "percent of these lungs. Ask for another extent, or for another pattern or seed, or give other lesions."
         )
     return _scaled(lesions, factor)
 

@@ -76,7 +76,8 @@ def score_opened(scorer: CXRScorer, opened: OpenedRadiograph) -> tuple[CXRInput,
     """
     given, score = score_radiograph_file(scorer, opened.radiograph, opened.view, opened.case.path)
     row: PredictionRow = {"image": opened.case.name, "patient": opened.case.patient, "view": opened.view}
-    return given, score, row | score_cells(score) | {"grey_values": opened.radiograph.grey_values}
+    told = {"flags": ";".join(score.flags), "grey_values": opened.radiograph.grey_values}
+    return given, score, row | score_cells(score) | told
 
 
 def score_cells(score: CXRScore) -> dict[str, float]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from drrval.errors import StudyError
 from drrval.evaluation.cases import RATIOS, Cases
 from drrval.evaluation.table import Row, grouped, read_table
+from drrval.evaluation.views import KNOWN, view_position
 
 ALIASES = {"ratio": RATIOS[0], "ratio_right": RATIOS[1], "ratio_left": RATIOS[2]}
 _BOX = ("x", "y", "width", "height")
@@ -81,7 +82,7 @@ def _case(name: str, rows: list[Row], labelled: bool, boxed: bool) -> CXRCase:
         path=row.table.path.parent / name,
         line=row.line,
         patient=row.patient(otherwise=name),
-        view=row.text("view").upper(),
+        view=_view(row),
         label=row.label("label") if labelled else row.number("label", 0, 1),
         score=row.number("score", 0, 8),
         ratios=tuple(row.number(column, 0, 100) for column in RATIOS),
@@ -98,6 +99,13 @@ def _check_filled(row: Row, filled: Collection[str], any_of: Collection[str]) ->
         row.fault(f"has none of {', '.join(any_of)}. Fill one in, or remove the row.")
     if row.text("lesion_mask") and not row.text("mask"):
         row.fault("has a lesion_mask without a mask. Give the lung mask that its ratio is taken of.")
+
+
+def _view(row: Row) -> str:
+    view = view_position(row.text("view"))
+    if view is None:
+        row.fault(f"column 'view' holds {row.text('view')!r}. Expected {KNOWN}, or an empty cell.")
+    return view or ""
 
 
 def _box(row: Row) -> tuple[float, ...] | None:

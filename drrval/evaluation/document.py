@@ -65,8 +65,27 @@ def describe_result(scored: Scored, scorer: Any, found: Findings, unit: str) -> 
             for group, numbers in found.numbers.items()
         },
         "details": found.details,
+        "flags": _flag_counts(scored.table),
         "notes": [*found.notes],
     }
+
+
+def _flag_counts(table: pd.DataFrame) -> dict[str, int]:
+    """Rows with each flag, most frequent first."""
+    if "flags" not in table:
+        return {}
+    flags = table["flags"].dropna().astype(str).str.split(";").explode()
+    return {str(flag): int(n) for flag, n in flags[flags != ""].value_counts().items()}
+
+
+def _interval_notes(groups: dict[str, dict[str, dict[str, Any]]]) -> Iterable[str]:
+    """What is to beware of in the intervals, each remark once, with the numbers that it is about."""
+    about: dict[str, list[str]] = {}
+    for group, numbers in groups.items():
+        for name, number in numbers.items():
+            if number["note"] and name not in _NOT_PRINTED and not name.endswith("_sd"):
+                about.setdefault(number["note"], []).append(name if len(groups) == 1 else f"{group} {name}")
+    return (f"{', '.join(names)}: {note}" for note, names in about.items())
 
 
 def summary(document: dict[str, Any]) -> Iterable[str]:
@@ -89,7 +108,10 @@ def summary(document: dict[str, Any]) -> Iterable[str]:
                 n = next(f"{number[key]} {key[2:]}" for key in _SIZES if key in number)
                 size = f"{n}, {number['n_patients']} patients"
                 yield f"  {group:<{width}} {name:<26} {interval_text(number, 3):<26} {size}"
-        yield from (f"  note: {note}" for note in result["notes"])
+        yield from (f"  note: {note}" for note in [*result["notes"], *_interval_notes(result["numbers"])])
+        if flags := result["flags"]:
+            counts = ", ".join(f"{flag} {n}" for flag, n in flags.items())
+            yield f"  flags: {counts} (predictions.csv says which rows, the documentation what they mean)"
     if failed := document["failed"]:
         yield f"\n{len(failed)} failed:"
         yield from (f"  row {one['row']}, {one['case']}: {one['message']}" for one in failed)

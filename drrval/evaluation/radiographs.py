@@ -15,7 +15,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing, pixel_array
 
 from drrval.errors import IntakeError
+from drrval.evaluation.views import view_position
 from drrval.intake.headers import is_dicom
+from drrval.intake.volume_file import volume_suffix
 
 Array = npt.NDArray[np.float32]
 
@@ -56,12 +58,13 @@ def read_radiograph(path: Path) -> PlainRadiograph:
         path: PNG, JPEG or TIFF file, or a DICOM image of any suffix.
 
     Raises:
-        IntakeError: missing, unreadable, not one frame, of another modality, or mirrored.
+        IntakeError: missing, a folder, a volume, unreadable, empty, not one frame, of another modality, or mirrored.
     """
-    if not path.is_file():
-        raise IntakeError(f"{path}: there is no such image. Check the path (paths in a table are relative to it).")
+    _check_file(path)
     try:
-        return _read_dicom(path) if is_dicom(path) else _read_picture(path)
+        found = _read_dicom(path) if is_dicom(path) else _read_picture(path)
+        _check_filled(found.image, path)
+        return found
     except IntakeError:
         raise
     # Damaged files raise whatever a decoder stumbles over.
@@ -70,6 +73,30 @@ def read_radiograph(path: Path) -> PlainRadiograph:
             f"{path}: cannot be read as an image ({type(error).__name__}: {error}). Save it anew as PNG, JPEG, TIFF or "
             "DICOM, or leave it out."
         ) from error
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise IntakeError(
+            f"{path}: is a folder, and radiographs are single files. Name its images, such as {path / '*.png'}; a "
+            f"folder of CT slices is scored by: drrval score-ct {path} --out FOLDER."
+        )
+    if not path.is_file():
+        raise IntakeError(f"{path}: there is no such image. Check the path (paths in a table are relative to it).")
+    if volume_suffix(path):
+        raise IntakeError(
+            f"{path}: is a volume and not a radiograph. A CT is scored by: drrval score-ct {path} --out FOLDER."
+        )
+
+
+def _check_filled(image: Array, path: Path) -> None:
+    low, high = float(image.min()), float(image.max())
+    if low == high:
+        colour = {0.0: "black", _TOP: "white"}.get(low, f"of grey value {low:g}")
+        raise IntakeError(
+            f"{path}: the whole image is {colour}, so it shows nothing. Export it again: the window or the range of "
+            "values was wrong, or the file is a placeholder."
+        )
 
 
 def _read_picture(path: Path) -> PlainRadiograph:
@@ -91,7 +118,8 @@ def _read_dicom(path: Path) -> PlainRadiograph:
     _check_dicom(header, path)
     stored = pixel_array(header)
     spacing = header.get("ImagerPixelSpacing") or header.get("PixelSpacing") or [np.nan]
-    view = str(header.get("ViewPosition") or "").strip().upper()
+    written = str(header.get("ViewPosition") or "").strip()
+    view = view_position(written) or written.upper()
     if stored.ndim == 3:
         grey = np.asarray(Image.fromarray(stored.astype(np.uint8)).convert("L"), dtype=np.float32)
         return PlainRadiograph(grey, float(spacing[0]), view, "8 bit colour")
@@ -105,7 +133,8 @@ def _read_dicom(path: Path) -> PlainRadiograph:
 def _check_dicom(header: pydicom.Dataset, path: Path) -> None:
     modality = header.get("Modality", "")
     if modality in _NO_RADIOGRAPHS:
-        raise IntakeError(f"{path}: its modality is {modality}. Give a chest radiograph (CR, DX).")
+        scans = f" CTs are scored by: drrval score-ct {path.parent} --out FOLDER." if modality == "CT" else ""
+        raise IntakeError(f"{path}: its modality is {modality}. Give a chest radiograph (CR, DX).{scans}")
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise IntakeError(f"{path}: holds {header.NumberOfFrames} frames. Save the radiograph alone.")
     across, down = [*(str(part) for part in header.get("PatientOrientation") or ()), "", ""][:2]

@@ -52,7 +52,8 @@ def to_canonical(raw: RawVolume, report: IntakeReport) -> tuple[npt.NDArray[np.f
 def check_size(grid: Grid, report: IntakeReport) -> None:
     """Reject what is too short or too coarse for a chest radiograph; note coarse slices."""
     extent = np.array(grid.shape[::-1]) * np.array(grid.spacing_mm)
-    voxels, millimetres = (" x ".join(f"{n:.0f}" for n in sides) for sides in (grid.shape[::-1], extent))
+    voxels = " x ".join(map(str, grid.shape[::-1]))
+    millimetres = " x ".join(f"{n:.0f}" if n >= 10.0 else f"{n:.2g}" for n in extent)
     sizes = f"{voxels} voxels, {millimetres} mm (x, y, z)"
     if min(grid.shape) < MIN_SLICES:
         report.reject(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
+
+from drrval.identity import EXAMINATION_TAGS
 
 _CT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
@@ -30,8 +32,6 @@ _FACT_TAGS = {
     "gantry_tilt_deg": "GantryDetectorTilt",
 }
 _TAGS = [
-    "PatientID",
-    "StudyInstanceUID",
     "SOPClassUID",
     "Modality",
     "ImageType",
@@ -51,7 +51,8 @@ _TAGS = [
     "RescaleIntercept",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
-    *_FACT_TAGS.values(),
+    *EXAMINATION_TAGS,
+    *(tag for tag in _FACT_TAGS.values() if tag not in EXAMINATION_TAGS),
 ]
 
 
@@ -70,7 +71,7 @@ class SliceHeader:
         pixel_mm: (along x, along y), that is (between columns, between rows), mm, or None.
         slope, intercept: rescale values, None where absent.
         padding: stored pixel value used as padding, or None.
-        examination: (PatientID, StudyInstanceUID), empty where absent; compared only, never reported.
+        examination: its values of :data:`drrval.identity.EXAMINATION_TAGS`, empty where absent; never reported.
         facts: plain values for the report.
     """
 
@@ -88,7 +89,7 @@ class SliceHeader:
     slope: float | None
     intercept: float | None
     padding: int | None
-    examination: tuple[str, str] = ("", "")
+    examination: Mapping[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -253,7 +254,7 @@ def _slice(
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
         padding=_padding(image),
-        examination=(str(_value(image, "PatientID") or ""), str(_value(image, "StudyInstanceUID") or "")),
+        examination={tag: str(_value(image, tag) or "") for tag in EXAMINATION_TAGS},
         facts=_facts(image),
     )
 

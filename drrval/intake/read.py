@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from drrval.errors import IntakeError
@@ -15,6 +16,8 @@ from drrval.intake.report import IntakeReport
 from drrval.intake.stack import RawVolume, make_stack, sort_by_position, to_regular
 from drrval.intake.volume_file import read_volume_file, volume_suffix
 from drrval.volume import CTVolume
+
+_Raw = tuple[RawVolume, float | None, Mapping[str, str]]
 
 
 def read_ct(
@@ -37,7 +40,7 @@ def read_ct(
     scan = Path(path)
     report = report if report is not None else IntakeReport(path=str(scan))
     try:
-        raw, padding = _read_raw(scan, series_uid, report)
+        raw, padding, examination = _read_raw(scan, series_uid, report)
     except OSError as error:
         report.reject("unreadable", f"{error}. Check the file and its permissions.")
     values.replace_non_finite(raw.values, report)
@@ -52,7 +55,7 @@ def read_ct(
         hu_max=float(hu.max()),
         scanned_fraction=round(float(scanned.mean()), 6),
     )
-    return CTVolume(hu=hu, grid=grid, scanned=scanned, name=str(scan))
+    return CTVolume(hu=hu, grid=grid, scanned=scanned, name=str(scan), examination=examination)
 
 
 def check_ct(path: str | os.PathLike[str], *, series_uid: str | None = None) -> tuple[CTVolume | None, IntakeReport]:
@@ -90,8 +93,8 @@ def find_slices(path: str | os.PathLike[str], *, series_uid: str | None = None) 
     return sort_by_position(_choose_images(files, series_uid, IntakeReport(path=str(scan))).slices)
 
 
-def _read_raw(path: Path, series_uid: str | None, report: IntakeReport) -> tuple[RawVolume, float | None]:
-    """Read in storage order; also the padding value in HU, if a header states one."""
+def _read_raw(path: Path, series_uid: str | None, report: IntakeReport) -> _Raw:
+    """Read in storage order; also the padding value in HU, if a header states one, and the examination."""
     if not path.exists():
         report.reject("path", "there is no such file or folder. Check the path.")
     if path.is_dir():
@@ -99,13 +102,13 @@ def _read_raw(path: Path, series_uid: str | None, report: IntakeReport) -> tuple
     if volume_suffix(path):
         if series_uid is not None:
             report.reject("series_uid", "a volume file holds no series. Leave series_uid out.")
-        return read_volume_file(path, report), None
+        return read_volume_file(path, report), None, {}
     if is_dicom(path):
         return _read_dicom([path], series_uid, report)
     report.reject("format", unknown_format_message(path))
 
 
-def _read_dicom(files: list[Path], series_uid: str | None, report: IntakeReport) -> tuple[RawVolume, float | None]:
+def _read_dicom(files: list[Path], series_uid: str | None, report: IntakeReport) -> _Raw:
     group = _choose_images(files, series_uid, report)
     first = group.first
     report.facts.update(first.facts, modality=first.modality, series_uid=first.series_uid, n_slices=len(group.slices))
@@ -115,7 +118,7 @@ def _read_dicom(files: list[Path], series_uid: str | None, report: IntakeReport)
     decoded = pixels.decode(slices, report)
     pixels.check_rescale(slices, decoded, report)
     raw = to_regular(make_stack(slices, decoded), first.facts["gantry_tilt_deg"], report)
-    return raw, pixels.padding_hu(slices)
+    return raw, pixels.padding_hu(slices), first.examination
 
 
 def _choose_images(files: list[Path], series_uid: str | None, report: IntakeReport) -> series.ImageGroup:

@@ -114,7 +114,7 @@ def choose_group(groups: Sequence[ImageGroup], series_uid: str | None, report: I
         )
     chosen = min(placed, key=_preference)
     others = [g for g in groups if g is not chosen]
-    strangers = [g for g in others if g.first.examination != chosen.first.examination]
+    strangers = [g for g in others if not _same_examination(g.first, chosen.first)]
     if strangers and series_uid is None:
         report.reject(
             "examination",
@@ -158,6 +158,10 @@ def name_files(files: Sequence[Path], limit: int = 5) -> str:
     """File names for a message, at most ``limit`` of them."""
     names = ", ".join(f.name for f in files[:limit])
     return names if len(files) <= limit else f"{names} and {len(files) - limit} more"
+
+
+def _same_examination(a: SliceHeader, b: SliceHeader) -> bool:
+    return all(a.examination.get(tag, "") == b.examination.get(tag, "") for tag in ("PatientID", "StudyInstanceUID"))
 
 
 def _same_stack(a: SliceHeader, b: SliceHeader) -> bool:

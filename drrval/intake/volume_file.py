@@ -77,6 +77,12 @@ def read_volume_file(path: Path, report: IntakeReport) -> RawVolume:
 
 def _unreadable(error: RuntimeError, report: IntakeReport) -> None:
     reason = str(error).strip().splitlines()[-1]
+    if "orthonormal" in reason:
+        report.reject(
+            "sheared_axes",
+            "the axes that the header states are not at right angles, as of a CT with gantry tilt that was converted "
+            "without correcting it. Give the DICOM series, or resample the file to a grid with right angles.",
+        )
     report.reject("damaged_file", f"the file cannot be read ({reason}). Copy it again, or convert it again.")
 
 

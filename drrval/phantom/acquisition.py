@@ -10,7 +10,7 @@ from scipy import fft
 from scipy.ndimage import correlate1d, gaussian_filter1d
 
 from drrval.errors import StudyError
-from drrval.phantom.anatomy import check_range
+from drrval.phantom.anatomy import check_range, check_seed
 from drrval.volume import CTVolume, Grid
 
 _FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))  # of a Gaussian with a standard deviation of 1
@@ -75,8 +75,9 @@ def acquire(hu: npt.NDArray[np.float32], grid: Grid, protocol: Protocol, seed: i
         float32 Hounsfield units with whole values of at least -1024 on the same grid.
 
     Raises:
-        StudyError: ``hu`` does not have the grid's shape.
+        StudyError: ``hu`` does not have the grid's shape, or the seed is negative.
     """
+    check_seed(seed)
     if hu.shape != grid.shape:
         raise StudyError(f"hu has the shape {hu.shape}, its grid {grid.shape}. Give an array on this grid.")
     out = _sliced(np.asarray(hu, dtype=np.float32), grid.spacing_mm[2], protocol.slice_mm)

@@ -37,6 +37,16 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no random numbers follow from.
+
+    Raises:
+        StudyError: it is negative.
+    """
+    if seed < 0:
+        raise StudyError(f"seed={seed!r} is negative. Choose an integer of 0 or above.")
+
+
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise StudyError unless ``low <= value <= high``."""
     if not low <= value <= high:
@@ -166,7 +176,11 @@ def random_anatomy(seed: int) -> Anatomy:
 
     Args:
         seed: any non-negative integer; the same seed gives the same adult.
+
+    Raises:
+        StudyError: a negative seed.
     """
+    check_seed(seed)
     rng = np.random.default_rng([seed, 0xA7])
     female = bool(rng.random() < 0.5)
     age = float(rng.uniform(20.0, 88.0))

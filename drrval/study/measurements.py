@@ -61,14 +61,8 @@ def measurement(
     scan: PlannedScan, date: str, view: str, scorer: str, score: CTScore | CXRScore, flags: Iterable[str]
 ) -> dict[str, Any]:
     """One row, JSON-ready: numbers rounded to 6 significant digits, missing values as None."""
-    is_ct = isinstance(score, CTScore)
     return {
-        "subject": scan.subject,
-        "session": scan.session,
-        "date": date or None,
-        "view": view or None,
-        "scorer": scorer,
-        "modality": "CT" if is_ct else "CXR",
+        **_who(scan, date, view, scorer, "CT" if isinstance(score, CTScore) else "CXR"),
         "ratio_percent": _number(score.ratio_percent),
         "ratio_right_percent": _number(score.ratio_right_percent),
         "ratio_left_percent": _number(score.ratio_left_percent),
@@ -82,17 +76,7 @@ def measurement(
 
 def failed_measurement(scan: PlannedScan, date: str, scorer: str, modality: str, view: str) -> dict[str, Any]:
     """The row of something that should have been measured and was not."""
-    empty = dict.fromkeys(COLUMNS)
-    return {
-        **empty,
-        "subject": scan.subject,
-        "session": scan.session,
-        "date": date or None,
-        "view": view or None,
-        "scorer": scorer,
-        "modality": modality,
-        "status": "failed",
-    }
+    return {**dict.fromkeys(COLUMNS), **_who(scan, date, view, scorer, modality), "status": "failed"}
 
 
 def to_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -105,6 +89,18 @@ def to_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def to_tsv(table: pd.DataFrame) -> str:
     """Tab-separated text, missing values as ``n/a`` (BIDS)."""
     return table.to_csv(sep="\t", index=False, na_rep=MISSING, float_format="%.6g", lineterminator="\n")
+
+
+def _who(scan: PlannedScan, date: str, view: str, scorer: str, modality: str) -> dict[str, Any]:
+    """The columns that say whose row it is."""
+    return {
+        "subject": scan.subject,
+        "session": scan.session,
+        "date": date or None,
+        "view": view or None,
+        "scorer": scorer,
+        "modality": modality,
+    }
 
 
 def _number(value: float) -> float | None:

@@ -17,40 +17,35 @@ from drrval.study.config import Study
 from drrval.study.fingerprint import code_digest, library_versions, study_sha256
 from drrval.study.records import Record
 from drrval.study.scorer_cache import weights_sha256
-from drrval.study.store import write_json
+from drrval.study.store import is_new, write_json
 
 # Settings that may change between scoring and a rebuilt report.
 _REPORT_ONLY = ("description", "statistics", "acceptance", "output", "cohort")
 
 
 def claim_folder(folder: Path, study: Study) -> None:
-    """Make the output folder, or make sure that it is this study's.
+    """Describe the study in a new output folder, or make sure that the folder is this study's.
 
     Raises:
-        StudyError: it is a file, holds foreign files, or belongs to another study.
+        StudyError: it holds foreign files, or belongs to another study.
     """
     description = folder / "dataset_description.json"
-    if folder.exists() and not folder.is_dir():
-        raise StudyError(f"The output {folder} is a file. Give a folder with --out.")
-    if not description.exists() and folder.exists() and any(folder.iterdir()):
+    if not description.exists() and not is_new(folder):
         raise StudyError(f"The output folder {folder} holds foreign files. Give a new or empty folder with --out.")
     if description.exists() and (name := _load(description).get("Name")) != study.name:
         raise StudyError(
             f"The output folder {folder} belongs to the study {name!r}, not {study.name!r}. Give another with --out."
         )
-    try:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
-        write_json(
-            description,
-            {
-                "Name": study.name,
-                "BIDSVersion": "1.10.0",
-                "DatasetType": "derivative",
-                "GeneratedBy": [{"Name": "drrval", "Version": __version__, "CodeSHA256": code_digest()}],
-            },
-        )
-    except OSError as error:
-        raise StudyError(f"Cannot write to the output folder {folder}: {error}. Give another with --out.") from None
+    (folder / "logs").mkdir(exist_ok=True)
+    write_json(
+        description,
+        {
+            "Name": study.name,
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "drrval", "Version": __version__, "CodeSHA256": code_digest()}],
+        },
+    )
 
 
 def start_log(log: logging.Logger, folder: Path) -> logging.Handler:

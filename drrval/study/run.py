@@ -25,8 +25,8 @@ from drrval.study.provenance import claim_folder, finished_plan, start_log, writ
 from drrval.study.records import Record, finished_record, latest_record
 from drrval.study.scan import run_scan
 from drrval.study.scan_loop import log_failures, make_importable, work_through
-from drrval.study.scorers import load_ct_scorer, load_cxr_scorer
-from drrval.study.store import clear_unfinished, write_json, write_text
+from drrval.study.scorer_cache import ct_scorer, cxr_scorer
+from drrval.study.store import clear_unfinished, held_folder, write_json, write_text
 
 EXIT_CRITERIA = 3
 
@@ -63,7 +63,7 @@ def run_study(
         are fine but an acceptance criterion is not met (one that cannot be computed is not).
 
     Raises:
-        StudyError: a study file, cohort or output folder that breaks a rule.
+        StudyError: a study file, cohort or output folder that breaks a rule, or a folder in which another run works.
         ScorerError: a scorer that cannot be made.
     """
     study = load_study(study_file)
@@ -81,32 +81,33 @@ def run_study(
         plan = _plan_text(study, scans, folder)
         print(plan)  # noqa: T201
         return 1 if " MISSING " in plan else 0
-    claim_folder(folder, study)
-    handler = start_log(log, folder)
-    try:
-        log.info("%s: %d scans, output in %s", study.name, len(scans), folder)
-        _warn_of_presets(study)
-        write_study(study, scans, folder)
-        if reports_only:
-            records = [_kept_record(scan, folder) for scan in scans]
-        else:
-            clear_unfinished(folder / "work")
-            write_run(study, folder, command)
-            work = partial(run_scan, study=study, out=folder)
-            records = work_through(work, scans, study, folder, jobs, progress)
-            write_scans(records, folder)
-        return _finish(study, scans, records, folder, enforce)
-    finally:
-        log.removeHandler(handler)
-        handler.close()
+    with held_folder(folder):
+        claim_folder(folder, study)
+        handler = start_log(log, folder)
+        try:
+            log.info("%s: %d scans, output in %s", study.name, len(scans), folder)
+            _warn_of_presets(study)
+            write_study(study, scans, folder)
+            if reports_only:
+                records = [_kept_record(scan, folder) for scan in scans]
+            else:
+                clear_unfinished(folder / "work")
+                write_run(study, folder, command)
+                work = partial(run_scan, study=study, out=folder)
+                records = work_through(work, scans, study, folder, jobs, progress)
+                write_scans(records, folder)
+            return _finish(study, scans, records, folder, enforce)
+        finally:
+            log.removeHandler(handler)
+            handler.close()
 
 
 def check_scorers(study: Study) -> None:
     """Fail before any work if a scorer cannot be made or does not take a view."""
     for spec in study.scorers.ct:
-        load_ct_scorer(spec)
+        ct_scorer(spec)
     for spec in study.scorers.cxr:
-        accepted = load_cxr_scorer(spec).contract.views
+        accepted = cxr_scorer(spec).contract.views
         refused = [view for view in study.views if view not in accepted]
         if refused:
             raise StudyError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from skimage.transform import resize
 from ct_models.contract import CTScore
 from cxr_models.contract import CXRScore
 from drrval.body import body_mask
-from drrval.errors import DrrvalError, IntakeError, ScorerError
+from drrval.errors import IntakeError, ScorerError
 from drrval.intake import check_ct
 from drrval.radiograph import Radiograph
 from drrval.rendering import Patient, position, render
@@ -21,41 +21,19 @@ from drrval.simulation import truth_row
 from drrval.simulation.files import write_ct
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
-from drrval.study.fingerprint import input_sha256, noise_seed, scan_key
+from drrval.study.fingerprint import noise_seed
 from drrval.study.measurements import failed_measurement, measurement, to_tsv
-from drrval.study.records import Record, clear_failure, empty_record, finished_record, write_failure
+from drrval.study.records import Record
+from drrval.study.scan_loop import finish_scan
 from drrval.study.scorer_cache import ct_scorer, cxr_scorer
 from drrval.study.scorers import label_map, project_anatomy, score_ct, score_radiograph
 from drrval.study.slices import slice_table
-from drrval.study.store import atomic_folder, write_json, write_picture, write_text, write_volume
+from drrval.study.store import write_picture, write_text, write_volume
 
 
 def run_scan(scan: PlannedScan, study: Study, out: Path) -> tuple[Record, str]:
-    """Score a scan, or take the finished result of an earlier run.
-
-    Returns:
-        The scan's record and ``"cached"``, ``"ok"`` or ``"failed"``. A failing scan never raises: its record says why,
-        and ``logs/crash-*.txt`` holds the traceback.
-    """
-    record = empty_record(scan)
-    try:
-        record["input_sha256"] = input_sha256(scan)
-        record["key"] = scan_key(scan, study, record["input_sha256"])
-        finished = finished_record(scan, out, record["key"])
-        if finished is not None:
-            clear_failure(scan, out)
-            return finished, "cached"
-        with atomic_folder(out / scan.folder, out / "work") as folder:
-            _process(scan, study, out, folder, record)
-            record["status"] = "failed" if record["message"] else "ok"
-            record["files"] = sorted(path.name for path in folder.iterdir())
-            write_json(folder / "scan.json", record)
-        clear_failure(scan, out)
-        return record, str(record["status"])
-    except (Exception, SystemExit) as error:  # one bad scan never stops a study
-        expected = isinstance(error, DrrvalError | OSError)
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
-        return write_failure(record, scan, study, out, message, traceback.format_exc()), "failed"
+    """Score a scan, or take the finished result of an earlier run: see :func:`drrval.study.scan_loop.finish_scan`."""
+    return finish_scan(scan, study, out, partial(_process, scan, study, out))
 
 
 def _process(scan: PlannedScan, study: Study, out: Path, folder: Path, record: Record) -> None:
@@ -139,7 +117,9 @@ def _process_view(
             record["measurements"].append(failed_measurement(scan, record["date"], spec.label, "CXR", view))
             record["message"] = f"{record['message']} {error}".strip()
             continue
-        record["measurements"].append(measurement(scan, record["date"], view, spec.label, score, drr.flags))
+        record["measurements"].append(
+            measurement(scan, record["date"], view, spec.label, score, (*drr.flags, *score.flags))
+        )
         picture = _draw_overlay(drr, score, spec.label, folder)
         if picture:
             pictures.append(picture)
@@ -167,8 +147,12 @@ def _draw_overlay(drr: Radiograph, score: CXRScore, scorer: str, folder: Path) -
     write_picture(folder / name, drr_overlay(drr.image, *masks))
     return {
         "file": name,
-        "caption": f"{scorer}: ratio {score.ratio_percent:.1f} % (lungs outlined, disease filled)",
+        "caption": f"{scorer}: ratio {_percent(score.ratio_percent)} (lungs outlined, disease filled)",
     }
+
+
+def _percent(ratio: float) -> str:
+    return "n/a" if np.isnan(ratio) else f"{ratio:.1f} %"
 
 
 def _on_pixels(mask: Any, shape: tuple[int, int]) -> Any:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
+from drrval.errors import DrrvalError
 from drrval.study.cohort import PlannedScan
 from drrval.study.config import Study
 from drrval.study.executor import run_all
-from drrval.study.records import Record, empty_record, write_failure
+from drrval.study.fingerprint import input_sha256, scan_key
+from drrval.study.records import Record, clear_failure, empty_record, finished_record, write_failure
+from drrval.study.store import atomic_folder, write_json
 
 log = logging.getLogger("drrval")
 
@@ -53,6 +58,43 @@ def work_through(
             bar.set_postfix_str(f"{scan.scan_id} {state}")
             bar.update()
     return [records[scan.scan_id] for scan in scans]
+
+
+def finish_scan(
+    scan: PlannedScan, study: Study, out: Path, fill: Callable[[Path, Record], None], settings: str = ""
+) -> tuple[Record, str]:
+    """Do the work of one scan, or take the finished result of an earlier run.
+
+    Args:
+        scan, study, out: the scan, its study and the output folder.
+        fill: puts files into the folder and results into the record that it is given. A ``message`` in the record says
+            that a part failed.
+        settings: what the results depend on besides scan and study; part of the resume key.
+
+    Returns:
+        The scan's record and ``"cached"``, ``"ok"`` or ``"failed"``. A failing scan never raises: its record says why,
+        and ``logs/crash-*.txt`` holds the traceback.
+    """
+    record = empty_record(scan)
+    try:
+        record["input_sha256"] = input_sha256(scan)
+        key = scan_key(scan, study, record["input_sha256"])
+        record["key"] = hashlib.sha256(f"{key}|{settings}".encode()).hexdigest() if settings else key
+        finished = finished_record(scan, out, record["key"])
+        if finished is not None:
+            clear_failure(scan, out)
+            return finished, "cached"
+        with atomic_folder(out / scan.folder, out / "work") as folder:
+            fill(folder, record)
+            record["status"] = "failed" if record["message"] else "ok"
+            record["files"] = sorted(path.name for path in folder.iterdir())
+            write_json(folder / "scan.json", record)
+        clear_failure(scan, out)
+        return record, str(record["status"])
+    except (Exception, SystemExit) as error:  # one bad scan never stops the others
+        expected = isinstance(error, DrrvalError | OSError)
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        return write_failure(record, scan, study, out, message, traceback.format_exc()), "failed"
 
 
 def log_failures(records: list[Record]) -> int:

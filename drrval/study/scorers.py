@@ -14,7 +14,7 @@ import numpy.typing as npt
 from skimage.transform import resize
 
 from ct_models.contract import LEFT, RIGHT, CTInput, CTScore, CTScorer
-from cxr_models.contract import CXRInput, CXRScore, CXRScorer, ProjectedAnatomy
+from cxr_models.contract import CXRInput, CXRScore, CXRScorer, ProjectedAnatomy, UnsuitableImageError
 from drrval.errors import DrrvalError, ScorerError
 from drrval.projection import project_labels
 from drrval.radiograph import Radiograph
@@ -23,6 +23,10 @@ from drrval.volume import CTVolume, Grid
 
 _GROUPS = {"ct": "drrval.ct_models", "cxr": "drrval.cxr_models"}
 _LESION_OFFSET = 2  # of label_map()
+
+
+class RejectedImageError(ScorerError):
+    """A scorer says of an image that it is no readable frontal chest radiograph."""
 
 
 @runtime_checkable
@@ -185,6 +189,7 @@ def score_cxr(scorer: CXRScorer, given: CXRInput, source: str, shape: tuple[int,
         shape: of the image before it was converted; masks may have this shape or the converted one.
 
     Raises:
+        RejectedImageError: the scorer says that the image is no readable frontal chest radiograph.
         ScorerError: a scorer that failed, or a result outside the contract.
     """
     where = _cxr_place(scorer, given.view, source)
@@ -198,8 +203,13 @@ def score_cxr(scorer: CXRScorer, given: CXRInput, source: str, shape: tuple[int,
         if mask is not None and (mask.dtype != np.bool_ or mask.shape not in (given.image.shape, shape)):
             raise ScorerError(
                 f"{where}: a {mask.dtype} mask of shape {mask.shape} came back for an image of shape "
-                f"{given.image.shape}."
+                f"{given.image.shape}. Masks must be bool (mask > 0 makes them so) and on the image's pixels."
             )
+    if score.localisation is not None and score.localisation.shape not in (given.image.shape, shape):
+        raise ScorerError(
+            f"{where}: a localisation map of shape {score.localisation.shape} came back for an image of shape "
+            f"{given.image.shape}."
+        )
     return score
 
 
@@ -271,10 +281,14 @@ def _make(spec: ScorerSpec, kind: str) -> Any:
     factory = _factory(spec, kind)
     try:
         return factory(**spec.options)
+    except ImportError as error:  # names the package that the scorer needs
+        raise ScorerError(f"Scorer {spec.use!r} cannot be made: {error}") from error
     except Exception as error:
+        said = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        remedy = " Give a class (or a function that returns a scorer) that takes these options."
         raise ScorerError(
-            f"Scorer {spec.use!r} cannot be made with options {spec.options}: {type(error).__name__}: {error}. "
-            "Give a class (or a function that returns a scorer) that takes these options."
+            f"Scorer {spec.use!r} cannot be made with options {spec.options}: {said.rstrip('.')}."
+            f"{remedy if isinstance(error, TypeError) else ''}"
         ) from error
 
 
@@ -283,6 +297,8 @@ def _guarded(where: str, call: Callable[[], Any]) -> Any:
         return call()
     except DrrvalError:
         raise
+    except UnsuitableImageError as error:
+        raise RejectedImageError(f"{where}: {error}") from error
     except Exception as error:
         raise ScorerError(f"{where}: {type(error).__name__}: {error}") from error
 

@@ -7,10 +7,8 @@ scorers, under each of :func:`drrval.study.sweep.conditions`. What comes out is 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,21 +18,22 @@ from typing import Any
 import numpy as np
 
 from cxr_models.contract import CXRScore
-from drrval.errors import DrrvalError, ScorerError, StudyError
+from drrval.errors import ScorerError, StudyError
 from drrval.intake import read_ct
 from drrval.radiograph import Radiograph
 from drrval.rendering import Patient, position, render
 from drrval.study.cohort import PlannedScan, plan_cohort
 from drrval.study.config import Study, load_study
-from drrval.study.fingerprint import input_sha256, noise_seed, scan_key
+from drrval.study.fingerprint import noise_seed
 from drrval.study.provenance import claim_folder, start_log, write_run, write_scans, write_study
-from drrval.study.records import Record, clear_failure, empty_record, finished_record, write_failure
+from drrval.study.records import Record
 from drrval.study.run import check_scorers
 from drrval.study.scan import input_path
-from drrval.study.scan_loop import log_failures, make_importable, work_through
-from drrval.study.scorers import load_ct_scorer, load_cxr_scorer, project_anatomy, score_ct, score_radiograph
+from drrval.study.scan_loop import finish_scan, log_failures, make_importable, work_through
+from drrval.study.scorer_cache import ct_scorer, cxr_scorer
+from drrval.study.scorers import project_anatomy, score_ct, score_radiograph
 from drrval.study.sensitivity_results import write_results
-from drrval.study.store import atomic_folder, clear_unfinished, write_json
+from drrval.study.store import clear_unfinished, held_folder
 from drrval.study.sweep import Condition, SensitivitySettings, conditions, load_sweep
 
 log = logging.getLogger("drrval")
@@ -69,7 +68,8 @@ def run_sensitivity(
         0 when every scan and table is fine, 1 when some scan failed.
 
     Raises:
-        StudyError: a study file, sweep file, cohort or output folder that breaks a rule.
+        StudyError: a study file, sweep file, cohort or output folder that breaks a rule, or a folder in which another
+            run works.
         ScorerError: a scorer that cannot be made.
     """
     study = load_study(study_file)
@@ -83,50 +83,31 @@ def run_sensitivity(
     # The name keeps the folder apart from that of the study's own results, which has files of the same names.
     study = study.model_copy(update={"name": f"{study.name}-sensitivity"})
     folder = out or Path("out") / study.name
-    claim_folder(folder, study)
-    handler = start_log(log, folder)
-    try:
-        log.info("%s: %d scans of %d renders, output in %s", study.name, len(scans), renders, folder)
-        write_study(study, scans, folder)
-        write_run(study, folder, command)
-        clear_unfinished(folder / "work")
-        work = partial(sweep_scan, study=study, sweep=sweep, out=folder)
-        records = work_through(work, scans, study, folder, jobs, progress)
-        write_scans(records, folder)
-        write_results(study, sweep, records, folder)
-        return _end(records, folder)
-    finally:
-        log.removeHandler(handler)
-        handler.close()
+    with held_folder(folder):
+        claim_folder(folder, study)
+        handler = start_log(log, folder)
+        try:
+            log.info("%s: %d scans of %d renders, output in %s", study.name, len(scans), renders, folder)
+            write_study(study, scans, folder)
+            write_run(study, folder, command)
+            clear_unfinished(folder / "work")
+            work = partial(sweep_scan, study=study, sweep=sweep, out=folder)
+            records = work_through(work, scans, study, folder, jobs, progress)
+            write_scans(records, folder)
+            write_results(study, sweep, records, folder)
+            return _end(records, folder)
+        finally:
+            log.removeHandler(handler)
+            handler.close()
 
 
 def sweep_scan(scan: PlannedScan, study: Study, sweep: SensitivitySettings, out: Path) -> tuple[Record, str]:
-    """Sweep one scan, or take the finished result of an earlier run.
+    """Sweep one scan, or take the finished result of an earlier run: see :func:`drrval.study.scan_loop.finish_scan`.
 
-    Returns:
-        The scan's record, whose ``sweep`` holds one row per condition, view, scorer and measure, and ``"cached"``,
-        ``"ok"`` or ``"failed"``. A failing scan never raises: its record says why, and ``logs/crash-*.txt`` holds the
-        traceback.
+    The record's ``sweep`` holds one row per condition, view, scorer and measure.
     """
-    record = {**empty_record(scan), "sweep": []}
-    try:
-        record["input_sha256"] = input_sha256(scan)
-        parts = f"{scan_key(scan, study, record['input_sha256'])}|{sweep.model_dump_json()}"
-        record["key"] = hashlib.sha256(parts.encode()).hexdigest()
-        finished = finished_record(scan, out, record["key"])
-        if finished is not None:
-            clear_failure(scan, out)
-            return finished, "cached"
-        with atomic_folder(out / scan.folder, out / "work") as folder:
-            _process(scan, study, sweep, out, record)
-            record["status"] = "failed" if record["message"] else "ok"
-            write_json(folder / "scan.json", record)
-        clear_failure(scan, out)
-        return record, str(record["status"])
-    except (Exception, SystemExit) as error:  # one bad scan never stops the sweep
-        expected = isinstance(error, DrrvalError | OSError)
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
-        return write_failure({**record, "sweep": []}, scan, study, out, message, traceback.format_exc()), "failed"
+    fill = partial(_process, scan, study, sweep, out)
+    return finish_scan(scan, study, out, fill, sweep.model_dump_json())
 
 
 def _spread(scans: list[PlannedScan], n_scans: int | None) -> list[PlannedScan]:
@@ -136,13 +117,16 @@ def _spread(scans: list[PlannedScan], n_scans: int | None) -> list[PlannedScan]:
     return [scans[i] for i in np.linspace(0, len(scans) - 1, n_scans).round().astype(int)]
 
 
-def _process(scan: PlannedScan, study: Study, sweep: SensitivitySettings, out: Path, record: Record) -> None:
+def _process(
+    scan: PlannedScan, study: Study, sweep: SensitivitySettings, out: Path, _folder: Path, record: Record
+) -> None:
     """Fill the scan's record."""
     ct = read_ct(input_path(scan, out, record), series_uid=scan.series_uid or None)
     patient = position(ct, study.materials)
     reference = next(spec for spec in study.scorers.ct if spec.label == study.scorers.reference_name)
-    anatomy = score_ct(load_ct_scorer(reference), ct)
-    scorers = {spec.label: load_cxr_scorer(spec) for spec in study.scorers.cxr}
+    anatomy = score_ct(ct_scorer(reference), ct)
+    scorers = {spec.label: cxr_scorer(spec) for spec in study.scorers.cxr}
+    rows: list[dict[str, Any]] = []
     failures: dict[str, str] = {}  # message -> where it came first
     for view in study.views:
         record["views"][view] = {"seed": noise_seed(study.seed, scan.scan_id, view)}
@@ -157,7 +141,8 @@ def _process(scan: PlannedScan, study: Study, sweep: SensitivitySettings, out: P
                 except ScorerError as error:  # the other values are kept
                     failures.setdefault(str(error), f"{condition.factor} {condition.level}")
                     score = CXRScore(math.nan)
-                record["sweep"] += _rows(condition, view, label, score)
+                rows += _rows(condition, view, label, score)
+    record["sweep"] = rows
     record["message"] = " ".join(f"At {where}: {error}" for error, where in failures.items())
 
 

@@ -23,7 +23,7 @@ from drrval.study.cohort_settings import CohortSettings
 from drrval.study.executor import run_all
 from drrval.study.fingerprint import written_key
 from drrval.study.measurements import MISSING
-from drrval.study.store import atomic_folder, clear_unfinished, write_json, write_text
+from drrval.study.store import atomic_folder, clear_unfinished, held_folder, is_new, write_json, write_text
 
 COLUMNS = (
     "subject", "session", "day", "path", "lesion_cm3", "lung_cm3", "ratio_percent", "ratio_right_percent",
@@ -63,38 +63,31 @@ def write_cohort(
         The scans that failed; ``logs/crash-*.txt`` says why.
 
     Raises:
-        StudyError: a cohort or output folder that breaks a rule.
+        StudyError: a cohort or output folder that breaks a rule, or a folder in which another run works.
     """
     if file_format not in FORMATS:
         raise StudyError(f"format={file_format!r}. Expected one of: {', '.join(FORMATS)}.")
     recipes = [scan.recipe for scan in plan_cohort(cohort, data_root) if scan.recipe is not None]
-    _claim(out, cohort, file_format)
-    clear_unfinished(out / "work")
-    rows: dict[str, Row | None] = {}
-    shown = sys.stderr.isatty() if progress is None else progress
-    with tqdm(total=len(recipes), unit="scan", disable=not shown) as bar:
-        for recipe, row in run_all(partial(_finish, out=out, file_format=file_format), recipes, jobs, _died):
-            rows[recipe.scan_id] = row
-            bar.set_postfix_str(recipe.scan_id)
-            bar.update()
-    _write_truth(out, [row for recipe in recipes if (row := rows[recipe.scan_id]) is not None])
-    shutil.rmtree(out / "work", ignore_errors=True)
+    with held_folder(out):
+        _claim(out, cohort, file_format)
+        clear_unfinished(out / "work")
+        rows = _make_all(recipes, out, file_format, jobs, progress)
+        _write_truth(out, [row for recipe in recipes if (row := rows[recipe.scan_id]) is not None])
+        shutil.rmtree(out / "work", ignore_errors=True)
     failed = [recipe.scan_id for recipe in recipes if rows[recipe.scan_id] is None]
     log.info("%d of %d scans written to %s", len(recipes) - len(failed), len(recipes), out)
     return failed
 
 
 def _claim(out: Path, cohort: CohortSettings, file_format: Format) -> None:
-    """Make the output folder, or make sure that it holds this cohort.
+    """Describe the cohort in a new folder, or make sure that the folder holds this cohort.
 
     Raises:
-        StudyError: it is a file, holds foreign files, or another cohort.
+        StudyError: it holds foreign files, or another cohort.
     """
     description = {"drrval": __version__, "format": file_format, "cohort": cohort.model_dump(mode="json")}
     path = out / "cohort.json"
-    if out.exists() and not out.is_dir():
-        raise StudyError(f"The output {out} is a file. Give a folder with --out.")
-    if not path.exists() and out.exists() and any(out.iterdir()):
+    if not path.exists() and not is_new(out):
         raise StudyError(f"The output folder {out} holds foreign files. Give a new or empty folder with --out.")
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != description:
         raise StudyError(
@@ -102,6 +95,20 @@ def _claim(out: Path, cohort: CohortSettings, file_format: Format) -> None:
             f"{path.name} there). Give another folder with --out."
         )
     write_json(path, description)
+
+
+def _make_all(
+    recipes: list[Recipe], out: Path, file_format: Format, jobs: int, progress: bool | None
+) -> dict[str, Row | None]:
+    """The rows of the truth table by scan; None for a scan that failed."""
+    rows: dict[str, Row | None] = {}
+    shown = sys.stderr.isatty() if progress is None else progress
+    with tqdm(total=len(recipes), unit="scan", disable=not shown) as bar:
+        for recipe, row in run_all(partial(_finish, out=out, file_format=file_format), recipes, jobs, _died):
+            rows[recipe.scan_id] = row
+            bar.set_postfix_str(recipe.scan_id)
+            bar.update()
+    return rows
 
 
 def _finish(recipe: Recipe, out: Path, file_format: Format) -> Row | None:

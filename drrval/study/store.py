@@ -1,4 +1,4 @@
-"""Files of a study: written whole or not at all."""
+"""Files of a study: written whole or not at all, by one run at a time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,60 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from filelock import FileLock, Timeout
 from PIL import Image
 
+from drrval.errors import StudyError
 from drrval.volume import Grid
 
 _TEMPORARY = ".unfinished-"
+_LOCK = ".drrval.lock"
+
+
+@contextmanager
+def held_folder(folder: Path) -> Iterator[None]:
+    """Make an output folder if it is not there, and keep other runs out of it while the block runs.
+
+    The lock is the operating system's, on a hidden file, so a run that is killed leaves none behind. A folder that is
+    made here and left empty is removed again.
+
+    Raises:
+        StudyError: another run works in the folder, it is a file, or it cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise StudyError(f"The output {folder} is a file. Give a folder with --out.")
+    made = not folder.exists()
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise StudyError(
+            f"Another run of drrval is working in {folder}. Wait until it has ended, or give another folder with --out."
+        ) from None
+    except OSError as error:
+        raise StudyError(f"Cannot write to the output folder {folder}: {error}. Give another with --out.") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes it by itself, and no open file
+            (folder / _LOCK).unlink()
+        lock.release()
+        if made:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+
+def is_new(folder: Path, *but: str) -> bool:
+    """Whether an output folder is absent or empty, but for the lock of a run and the names that are given."""
+    return not folder.exists() or all(path.name in (_LOCK, *but) for path in folder.iterdir())
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from drrval.errors import StudyError
 from drrval.settings_file import read_mapping, validated
 from drrval.study.executor import run_all
 from drrval.study.fingerprint import code_digest, library_versions
-from drrval.study.store import clear_unfinished, write_json, write_text
+from drrval.study.store import clear_unfinished, held_folder, is_new, write_json, write_text
 from drrval.synthesis.coco import document
 from drrval.synthesis.files import DENSITY_G_CM2, THICKNESS_CM
 from drrval.synthesis.make import ANNOTATIONS, PATTERN, make_scan, read_record
@@ -70,15 +70,29 @@ def synthesize(
         The scans that failed; ``logs/crash-*.txt`` says why.
 
     Raises:
-        StudyError: a cohort or output folder that breaks a rule, or splits that leak.
+        StudyError: a cohort or output folder that breaks a rule, a folder in which another run works, or splits that
+            leak.
     """
     scans = plan_scans(settings, data_root)
     parts = assign_splits([scan.chests for scan in scans], settings.split, settings.seed)
-    _claim(out, settings)
-    clear_unfinished(out / "work")
-    states = _make_all(scans, settings, out, jobs, progress)
-    shutil.rmtree(out / "work", ignore_errors=True)
-    done = [(scan, part) for scan, part in zip(scans, parts, strict=True) if states[scan.scan_id] != "failed"]
+    with held_folder(out):
+        _claim(out, settings)
+        clear_unfinished(out / "work")
+        states = _make_all(scans, settings, out, jobs, progress)
+        shutil.rmtree(out / "work", ignore_errors=True)
+        done = [(scan, part) for scan, part in zip(scans, parts, strict=True) if states[scan.scan_id] != "failed"]
+        n_images = _describe(done, settings, out)
+    failed = [scan.scan_id for scan in scans if states[scan.scan_id] == "failed"]
+    log.info("%d images of %d scans in %s, %d scans failed", n_images, len(done), out, len(failed))
+    return failed
+
+
+def _describe(done: list[tuple[SourceScan, str]], settings: SynthesisSettings, out: Path) -> int:
+    """Write the tables and COCO files of the finished scans, each with its split; return the number of images.
+
+    Raises:
+        StudyError: splits that leak.
+    """
     records = {scan.scan_id: read_record(out / scan.folder) for scan, _ in done}
     check_leakage(
         {scan.scan_id: part for scan, part in done},
@@ -94,25 +108,20 @@ def synthesize(
     ]
     _write_tables(out, [image for _, image in images])
     _write_coco(out, settings, done, [image for _, image in images])
-    failed = [scan.scan_id for scan in scans if states[scan.scan_id] == "failed"]
-    log.info("%d images of %d scans in %s, %d scans failed", len(images), len(done), out, len(failed))
-    return failed
+    return len(images)
 
 
 def _claim(out: Path, settings: SynthesisSettings) -> None:
-    """Make the output folder, or make sure that it holds this set, and describe the set.
+    """Make sure that the output folder is new or holds this set, and describe the set.
 
     Raises:
-        StudyError: it is a file, holds foreign files, or another set.
+        StudyError: it holds foreign files, or another set.
     """
     path = out / "dataset.json"
-    if out.exists() and not out.is_dir():
-        raise StudyError(f"The output {out} is a file. Give a folder with --out.")
-    if not path.exists() and out.exists() and any(out.iterdir()):
+    if not path.exists() and not is_new(out):
         raise StudyError(f"The output folder {out} holds foreign files. Give a new or empty folder with --out.")
     if path.exists() and (name := json.loads(path.read_text(encoding="utf-8")).get("name")) != settings.name:
         raise StudyError(f"The output folder {out} holds the set {name!r}, not {settings.name!r}. Give another --out.")
-    out.mkdir(parents=True, exist_ok=True)
     resolved = settings.model_dump(mode="json")
     write_json(
         path,

@@ -18,7 +18,8 @@ from drrval.simulation import VirtualScan
 from drrval.study.cohort import PlannedScan, plan_cohort
 from drrval.study.cohort_settings import CohortSettings
 from drrval.study.fingerprint import input_sha256
-from drrval.study.scorers import load_ct_scorer, score_ct
+from drrval.study.scorer_cache import ct_scorer
+from drrval.study.scorers import score_ct
 from drrval.synthesis.settings import SourceSettings, SynthesisSettings
 from drrval.volume import Grid
 
@@ -115,7 +116,7 @@ def load_scan(source: SourceScan, settings: SynthesisSettings) -> VirtualScan:
     assert planned.path is not None  # a planned scan has a path or a recipe
     ct = read_ct(planned.path, series_uid=planned.series_uid or None)
     if not source.maps:
-        score = score_ct(load_ct_scorer(settings.labeller), ct)
+        score = score_ct(ct_scorer(settings.labeller), ct)
         lungs, lesions, organs = score.lungs, _by_density(score.lesion, ct.hu, ct.grid), None
     else:
         maps = {name: read_labels_on(path, ct.grid) for name, path in source.maps}

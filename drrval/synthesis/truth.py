@@ -23,7 +23,7 @@ COLUMNS: dict[str, str] = {
     "subject": "Subject in the cohort.",
     "session": "Scan of the subject.",
     "date": "Date of the scan, YYYY-MM-DD.",
-    "day": "Days since the subject's first scan.",
+    "day": "Days since the subject's first scan (truth.tsv of a simulated cohort counts from the onset of symptoms).",
     "split": "train, val or test; all images of a patient, and of a chest, are in one.",
     "view": "DICOM view position: PA, AP, LL (left lateral).",
     "label_source": "truth: labels made with the scan; files: given; scorer: found in the CT, so not exact.",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from drrval.errors import StudyError
 from drrval.settings_file import read_mapping, validated_dataclass
+from drrval.study.store import is_new
 from drrval.training.kinds import KINDS
+
+#: Folder below the run's that the finished weights are stored in.
+WEIGHTS_FOLDER = "weights"
 
 _RUN_FILE = "run.json"
 # Settings of a run that may change when it is resumed: it may go on for longer, or elsewhere.
@@ -35,23 +40,43 @@ def load_run(kind: str, path: Path) -> Any:
 
 
 def claim_folder(folder: Path, kind: str, run: Any) -> None:
-    """Make the run's folder and note the run in ``run.json``, or make sure that the folder is this run's.
+    """Note the run in the folder's ``run.json``, or make sure that the folder is this run's.
+
+    A run that ended before its first epoch leaves nothing to go on with, so another may take its folder.
+
+    Args:
+        folder: the run's folder; it must be there.
+        kind, run: what will be trained.
 
     Raises:
         StudyError: it holds another run, or files that no run wrote.
     """
     file, given = folder / _RUN_FILE, run_record(kind, run)
     if file.exists():
-        changed = sorted(_differing(_fixed(given), _fixed(json.loads(file.read_text(encoding="utf-8")))))
-        if changed:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        changed = sorted(_differing(_fixed(given), _fixed(kept)))
+        if changed and _has_begun(folder):
             raise StudyError(
                 f"{folder} holds a run with another {', '.join(changed)}. Give those settings again to go on with it, "
                 "or another folder with --out for a new run."
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        for name in KINDS[kept["kind"]].prepared if changed else ():
+            shutil.rmtree(folder / name, ignore_errors=True)  # made with the other settings
+    elif not is_new(folder):
         raise StudyError(f"{folder} holds files of something else. Give a new or empty folder with --out.")
-    folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
+
+
+def release_folder(folder: Path) -> None:
+    """Take the note of a run back that left nothing else."""
+    note = folder / _RUN_FILE
+    if is_new(folder, note.name):
+        note.unlink(missing_ok=True)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a run left a checkpoint or weights."""
+    return any(folder.glob("*.pt")) or (folder / WEIGHTS_FOLDER).exists()
 
 
 def run_record(kind: str, run: Any) -> dict[str, Any]:
