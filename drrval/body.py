@@ -80,7 +80,7 @@ def find_body(ct: CTVolume, settings: MaterialSettings | None = None) -> Body:
         )
     # Growing back through tissue restores the thin parts of the chest wall; the table is too far along its own shell.
     grown = ndimage.binary_dilation(core, mask=tissue, iterations=round(_REGROWTH_MM / spacing.min()))
-    envelope = ndimage.distance_transform_edt(~grown, sampling=spacing) <= spacing.max()
+    envelope = ndimage.binary_dilation(grown, structure=_ball(spacing.max(), spacing))
     body = envelope & (coarse > chosen.air_max_hu)
     filled = np.stack([_filled_holes(s) for s in body])
     # What lies deeper than the skin is body, and so is the rim of every hole, though partial volumes look like air.
@@ -139,7 +139,15 @@ def _isolate(hu, zones, sz, sy, sx, air_max_hu, outside, end_slices):  # type: i
 
 def _eroded(mask: npt.NDArray[np.bool_], radius_mm: float, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     # In the axial plane only: end slices must not erode the body from above and below.
-    return np.stack([ndimage.distance_transform_edt(s, sampling=spacing[1:]) > radius_mm for s in mask])
+    disc = _ball(radius_mm, spacing[1:])[None]
+    return ndimage.binary_erosion(mask, structure=disc, border_value=1)
+
+
+def _ball(radius_mm: float, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Voxel offsets up to a distance, a structuring element of as many axes as ``spacing``."""
+    reach = np.floor(radius_mm / spacing + 1e-6).astype(int)
+    offsets = np.meshgrid(*(step * np.arange(-n, n + 1) for n, step in zip(reach, spacing, strict=True)), indexing="ij")
+    return np.sqrt(sum(offset**2 for offset in offsets)) <= radius_mm + 1e-6
 
 
 def _filled_holes(tissue: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
