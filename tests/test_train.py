@@ -254,6 +254,9 @@ def test_paths_count_from_the_file(tmp_path: Path) -> None:
         "start.checkpoint": tmp_path.resolve() / "../old/best.pt",
     }
     assert load_run("tiny", config(tmp_path, "data: /abs\n")).data == Path("/abs")
+    ct = load_run("ct-slices", config(tmp_path, "table: a.csv\ncache: c\nimagenet: weights/resnet50.pth\n"))
+    assert ct.imagenet == tmp_path.resolve() / "weights/resnet50.pth"
+    assert load_run("ct-slices", config(tmp_path, "table: a.csv\ncache: c\nimagenet: package\n")).imagenet == "package"
     several = load_run("cxr-dlnet", config(tmp_path, "data: data\nsynthetic: [one, /two]\n"))
     assert several.synthetic == (tmp_path.resolve() / "one", Path("/two"))
     assert paths_of(several)["synthetic[1]"] == Path("/two")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ class CTRun:
     cache: Path
     slices_per_epoch: int = 2000
     checkpoint: Path | None = None
-    imagenet: str | None = None
+    imagenet: Literal["package"] | Path | None = None
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def volumes(self, report: Callable[[str], None]) -> tuple[list[LabelledVolume], list[LabelledVolume]]:
@@ -59,4 +60,4 @@ class CTRun:
         if self.checkpoint is not None:
             network.load_state_dict(torch.load(self.checkpoint, map_location="cpu", weights_only=True)["model"])
         elif self.imagenet is not None:
-            load_encoder(imagenet_file(encoder_name) if self.imagenet == "package" else Path(self.imagenet))
+            load_encoder(imagenet_file(encoder_name) if self.imagenet == "package" else self.imagenet)
