@@ -38,6 +38,10 @@ class HazeNet(SliceNet):
         self.fc.weight, self.fc.bias = nn.Parameter(torch.tensor([[6000.0]])), nn.Parameter(torch.tensor([-2.0]))
 
     @property
+    def backbone(self) -> nn.Module:
+        return self
+
+    @property
     def head(self) -> nn.Linear:
         return self.fc
 

@@ -27,6 +27,10 @@ class GreyNet(SliceNet):
         self.fc.weight = nn.Parameter(torch.tensor([[0.0, weight, 0.0]]))
 
     @property
+    def backbone(self) -> nn.Module:
+        return self.same
+
+    @property
     def head(self) -> nn.Linear:
         return self.fc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -41,7 +42,7 @@ class SliceReading(NamedTuple):
     evidence: Tensor
 
 
-class SliceNet(nn.Module):
+class SliceNet(nn.Module, ABC):
     """A classifier of slices: an activation, and a linear head on its average."""
 
     #: Whether batch normalisation keeps its running statistics in training. A slice's logit sums up its locations,
@@ -53,14 +54,14 @@ class SliceNet(nn.Module):
     std: tuple[float, float, float]
 
     @property
+    @abstractmethod
     def backbone(self) -> nn.Module:
         """The part that ImageNet weights fit."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def head(self) -> nn.Linear:
         """One logit from the average of the activation."""
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> SliceNet:
         """As any module, but for ``fixed_statistics``."""
@@ -70,9 +71,9 @@ class SliceNet(nn.Module):
                 module.eval()
         return self
 
+    @abstractmethod
     def activation(self, images: Tensor) -> Tensor:
         """The layer that the head averages, ``[N, C, h, w]``, of normalised pictures ``[N, 3, H, W]``."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> SliceReading:
         """Read pictures ``[N, 3, H, W]`` (three neighbouring slices, 0-1); H and W multiples of 32."""
