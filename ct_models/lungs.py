@@ -96,20 +96,32 @@ def segment_lungs(hu: Volume, spacing_mm: Spacing) -> LungSegmentation:
     Raises:
         ValueError: the array is not a volume, the spacing is not positive, or no lungs are in it.
     """
-    if hu.ndim != 3 or min(spacing_mm) <= 0:
-        raise ValueError(
-            f"segment_lungs got an array of shape {hu.shape} with spacing_mm={spacing_mm}. It needs a [z, y, x] volume "
-            "in Hounsfield units and three positive spacings in millimetres."
-        )
-    factors = coarse_factors(spacing_mm, WORK_MM)
-    spacing = coarse_spacing(spacing_mm, factors)
-    work = coarsen(hu, factors)
+    work, spacing, factors = block_means(hu, spacing_mm)
     body = find_body(work, spacing)
     aerated, filled = np.zeros(work.shape, np.uint8), np.zeros(work.shape, np.uint8)
     box = bounding_box(body) if body.any() else (slice(None),) * 3
     aerated[box], filled[box], separated = _segment_body(work[box], body[box], spacing)
     full = refine_border(hu, aerated, filled, factors, spacing)
     return LungSegmentation(full, lung_flags(full, spacing_mm, separated))
+
+
+def block_means(hu: Volume, spacing_mm: Spacing) -> tuple[Volume, Spacing, tuple[int, int, int]]:
+    """Means over blocks of about ``WORK_MM``, their spacing, and how many voxels they count along each axis.
+
+    Args:
+        hu: float32 ``[z, y, x]``, Hounsfield units.
+        spacing_mm: voxel spacing along z, y, x, mm.
+
+    Raises:
+        ValueError: the array is not a volume, or the spacing is not positive.
+    """
+    if hu.ndim != 3 or min(spacing_mm) <= 0:
+        raise ValueError(
+            f"the lung segmentation got an array of shape {hu.shape} with spacing_mm={spacing_mm}. It needs a "
+            "[z, y, x] volume in Hounsfield units and three positive spacings in millimetres."
+        )
+    factors = coarse_factors(spacing_mm, WORK_MM)
+    return coarsen(hu, factors), coarse_spacing(spacing_mm, factors), factors
 
 
 def _segment_body(hu: Volume, body: Mask, spacing_mm: Spacing) -> tuple[Labels, Labels, bool]:

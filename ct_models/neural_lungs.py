@@ -17,8 +17,8 @@ from ct_models.lungs import (
     AIR_HU,
     SMALLEST_LUNG_CM3,
     SMALLEST_PART_CM3,
-    WORK_MM,
     LungSegmentation,
+    block_means,
     find_body,
     lung_flags,
     refine_border,
@@ -28,9 +28,6 @@ from ct_models.morphology import (
     Spacing,
     Volume,
     bounding_box,
-    coarse_factors,
-    coarse_spacing,
-    coarsen,
     dilate_mm,
     fill_axial_holes,
 )
@@ -84,15 +81,8 @@ class NeuralLungSegmenter:
         Raises:
             ValueError: the array is not a volume, the spacing is not positive, or no lungs are in it.
         """
-        if hu.ndim != 3 or min(spacing_mm) <= 0:
-            raise ValueError(
-                f"the lung segmenter got an array of shape {hu.shape} with spacing_mm={spacing_mm}. It needs a "
-                "[z, y, x] volume in Hounsfield units and three positive spacings in millimetres."
-            )
+        work, spacing, factors = block_means(hu, spacing_mm)
         right, left = lung_probability(self.network, hu, spacing_mm)
-        factors = coarse_factors(spacing_mm, WORK_MM)
-        spacing = coarse_spacing(spacing_mm, factors)
-        work = coarsen(hu, factors)
         # Blocks that the volume does not fill stick out at its end only.
         middle = [(w * s - n * f) / 2 for w, s, n, f in zip(work.shape, spacing, hu.shape, spacing_mm, strict=True)]
         shift_mm = (middle[0], middle[1], middle[2])

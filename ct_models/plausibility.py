@@ -12,17 +12,8 @@ from scipy import ndimage
 
 from ct_models.contract import LEFT, RIGHT
 from ct_models.lung_split import Labels
-from ct_models.lungs import SMALLEST_LUNG_CM3, WORK_MM, find_body, find_spine
-from ct_models.morphology import (
-    Mask,
-    Spacing,
-    Volume,
-    coarse_factors,
-    coarse_spacing,
-    coarsen,
-    convex_axial,
-    open_mm,
-)
+from ct_models.lungs import SMALLEST_LUNG_CM3, block_means, find_body, find_spine
+from ct_models.morphology import Mask, Spacing, Volume, coarsen, convex_axial, open_mm
 
 MISSING_FLAGS = {RIGHT: "right_lung_missing", LEFT: "left_lung_missing"}
 CUT_FLAGS = {RIGHT: "right_lung_cut", LEFT: "left_lung_cut"}
@@ -91,9 +82,7 @@ def plausibility(hu: Volume, labels: Labels, spacing_mm: Spacing) -> Plausibilit
         elif volumes_cm3[side] < smallest_cm3:
             flags.append(MISSING_FLAGS[side])
             unreliable.add(side)
-    factors = coarse_factors(spacing_mm, WORK_MM)
-    spacing = coarse_spacing(spacing_mm, factors)
-    work = coarsen(hu, factors)
+    work, spacing, factors = block_means(hu, spacing_mm)
     sides = [coarsen(mask.astype(np.float32), factors) > 0.5 for mask in masks.values()]
     if left_out_share(work, sides[0] | sides[1], spacing) >= LEFT_OUT_SHARE:
         flags.append(LEFT_OUT)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
+from scipy import ndimage
 from test_ct_lungs import SPACING, thorax
 
 torch.set_num_threads(1)
@@ -18,6 +19,7 @@ torch.set_num_threads(1)
 from ct_models.data.augmentation import (  # noqa: E402
     OUTSIDE_HU,
     identity_points,
+    implant_bowel_gas,
     implant_consolidation,
     is_mirrored,
     random_field_of_view,
@@ -203,6 +205,27 @@ def test_implanted_tissue_fills_lung_and_nothing_else() -> None:
     assert 0.4 < max(shares) <= 0.81
     same, nothing = implant_consolidation(hu, np.zeros_like(lungs), np.random.default_rng(0))
     assert same is hu
+    assert not nothing.any()
+
+
+def test_implanted_bowel_gas_lies_in_soft_tissue_a_wall_away_from_the_lungs() -> None:
+    hu = np.full((3, 120, 150), -1000.0, np.float32)
+    rows, cols = np.ogrid[:120, :150]
+    hu[:, np.hypot((rows - 60) / 50, (cols - 75) / 65) < 1] = 40.0
+    lungs = np.zeros((120, 150), np.uint8)
+    lungs[20:60, 40:60], lungs[20:60, 90:110] = 1, 2
+    hu[:, lungs > 0] = -850.0
+    areas = []
+    for seed in range(20):
+        changed, gas = implant_bowel_gas(hu, lungs, 2.0, np.random.default_rng(seed))
+        assert not (gas & ndimage.binary_dilation(lungs > 0)).any()
+        assert not gas[hu[1] == -1000.0].any()
+        assert (changed[:, lungs > 0] < -800.0).all()
+        assert np.quantile(changed[1][gas], 0.1) < -900.0
+        areas.append(gas.sum() * 0.04)
+    assert 3.0 < np.mean(areas) < 60.0  # cm2
+    same, nothing = implant_bowel_gas(np.full_like(hu, -1000.0), np.zeros_like(lungs), 2.0, np.random.default_rng(0))
+    assert (same == -1000.0).all()
     assert not nothing.any()
 
 

@@ -147,6 +147,50 @@ def implant_consolidation(hu: Slices, lungs: npt.NDArray[np.uint8], rng: np.rand
     return (hu + soft * filled * (dense - hu)).astype(np.float32), filled
 
 
+def implant_bowel_gas(
+    hu: Slices, lungs: npt.NDArray[np.uint8], pixel_mm: float, rng: np.random.Generator
+) -> tuple[Slices, Mask]:
+    """Put gas as in the colon into soft tissue, often next to the lungs, a wall away; it is no lung.
+
+    Args:
+        hu: the slices, of the lower chest or the abdomen.
+        lungs: uint8 ``[y, x]`` of the middle slice, 0 elsewhere.
+        pixel_mm: pixel size.
+
+    Returns:
+        the slices, and where gas was put, bool ``[y, x]``: nowhere where there is no soft tissue to hold it.
+    """
+    smooth = _blurred(hu, 1.0).min(axis=0)
+    tissue = ndimage.binary_opening((smooth > -150.0) & (smooth < 150.0) & (lungs == 0))
+    body = ndimage.binary_fill_holes(tissue | (lungs > 0))
+    deep = ndimage.distance_transform_edt(body) * pixel_mm > 12.0
+    from_lungs = ndimage.distance_transform_edt(lungs == 0) * pixel_mm if lungs.any() else np.full(lungs.shape, 20.0)
+    places = np.argwhere(tissue & deep & (from_lungs < (25.0 if rng.random() < 0.7 else np.inf)))
+    if not len(places):
+        return hu, np.zeros(lungs.shape, bool)
+    rows, cols = np.ogrid[: lungs.shape[0], : lungs.shape[1]]
+    centre = places[rng.integers(len(places))].astype(float)
+    gas = np.zeros(lungs.shape, bool)
+    heading = rng.uniform(0.0, 2 * np.pi)
+    for _ in range(int(rng.integers(1, 5))):  # one haustrum after the other
+        radii = rng.uniform(6.0, 24.0, 2) / pixel_mm
+        gas |= ((rows - centre[0]) / radii[0]) ** 2 + ((cols - centre[1]) / radii[1]) ** 2 < 1.0
+        heading += rng.normal(0.0, 0.5)
+        centre = centre + radii.mean() * np.array([np.sin(heading), np.cos(heading)])
+    wall_mm = rng.uniform(2.0, 6.0)
+    gas &= deep & (smooth < 150.0) & (from_lungs > wall_mm)
+    around = ndimage.binary_dilation(gas, iterations=max(1, round(wall_mm / pixel_mm))) & ~gas & (lungs == 0)
+    changed = np.where(around & (smooth < 150.0), np.maximum(hu, rng.uniform(0.0, 50.0)), hu)
+    inside = np.full(lungs.shape, rng.uniform(-1010.0, -930.0), np.float32)
+    if gas.any() and rng.random() < 0.4:  # stool or fluid lies at the back
+        level = np.quantile(np.nonzero(gas)[0], rng.uniform(0.3, 0.9))
+        stool = rng.uniform(-150.0, 60.0) + rng.uniform(10.0, 120.0) * _smooth_noise(lungs.shape, 1.5, rng)
+        inside = np.where(rows > level, stool, inside)
+    inside = inside + rng.uniform(0.0, 20.0) * rng.standard_normal(hu.shape, dtype=np.float32)
+    soft = _blurred(gas.astype(np.float32)[None], 0.5)
+    return (changed + soft * (inside - changed)).astype(np.float32), gas
+
+
 def _smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Smooth noise of mean 0 and standard deviation 1."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, truncate=3.0)

@@ -11,6 +11,7 @@ import torch
 from ct_models.data.augmentation import (
     OUTSIDE_HU,
     identity_points,
+    implant_bowel_gas,
     implant_consolidation,
     is_mirrored,
     random_contrast_agent,
@@ -27,8 +28,9 @@ from ct_models.data.volumes import SPACING_MM, LabelledVolume
 from ct_models.networks.lung_net import MULTIPLE, PIXEL_MM
 
 #: Of the drawn slices, how many lie anywhere in the scan (neck and abdomen included) and not at the lungs; and how
-#: often each change happens.
-_ANYWHERE, _IMPLANT, _AGENT, _CIRCLE = 0.35, 0.2, 0.25, 0.25
+#: often each change happens. Gas of the bowel is put into slices from the lowest part of the lungs downwards.
+_ANYWHERE, _IMPLANT, _GAS, _AGENT, _CIRCLE = 0.35, 0.2, 0.35, 0.25, 0.25
+_LOWEST = 0.4
 
 
 class LungSliceDataset(SliceExamples):
@@ -62,6 +64,8 @@ class LungSliceDataset(SliceExamples):
         super().__init__(volumes, fixed, per_epoch, seed)
         self._points = identity_points(size, PIXEL_MM)
         self._centres = [_centre(volume.lungs) for volume in self.volumes]
+        ends = [np.flatnonzero(volume.lungs.any(axis=(1, 2)))[[0, -1]] for volume in self.volumes]
+        self._lowest = [first + _LOWEST * (last - first) for first, last in ends]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """``hu`` float32 ``[3, y, x]``, ``lungs`` int64 ``[y, x]`` (0, 1, 2), ``lesions`` float32 ``[y, x]`` (0, 1)."""
@@ -71,7 +75,10 @@ class LungSliceDataset(SliceExamples):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         number = int(rng.integers(len(self.volumes)))
         points = random_points(self._points, rng)
-        hu, lungs, lesions = self._sample(number, self._draw_slice(number, rng), points)
+        z = self._draw_slice(number, rng)
+        hu, lungs, lesions = self._sample(number, z, points)
+        if z < self._lowest[number] and rng.random() < _GAS:
+            hu, _ = implant_bowel_gas(hu, lungs, PIXEL_MM, rng)
         return _example(*_augmented(hu, sides_after(lungs, is_mirrored(points)), lesions, rng))
 
     def _draw_slice(self, number: int, rng: np.random.Generator) -> int:

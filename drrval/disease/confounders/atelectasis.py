@@ -19,7 +19,7 @@ from drrval.disease.confounders.confounded import (
     replace_by,
     start,
 )
-from drrval.disease.confounders.placing import ball_box, lung_point, noise_of, rough
+from drrval.disease.confounders.placing import ball_box, lung_point, noise_of, one_each, rough
 from drrval.disease.lung_air import denoise, noise_level
 from drrval.settings import Settings
 from drrval.volume import Grid
@@ -53,9 +53,8 @@ def add_atelectasis(
     rng = np.random.default_rng([seed, 0xA7])
     chosen, table = settings or AtelectasisSettings(), reference()["atelectasis"]
     noise_hu = noise_level(hu, grid)
-    drawn = int(rng.integers(table["count"][0], table["count"][1] + 1))
-    for _ in range(drawn if chosen.count is None else chosen.count):
-        _add_plate(out, grid, chosen, noise_hu, np.random.default_rng(rng.integers(2**31)))
+    for own in one_each(chosen.count, table["count"], rng):
+        _add_plate(out, grid, chosen, noise_hu, own)
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -13,6 +15,13 @@ from drrval.volume import Grid
 Vector = npt.NDArray[np.float64]
 
 _COARSE_MM = 3.0
+
+
+def one_each(count: int | None, drawn: tuple[int, int], rng: np.random.Generator) -> Iterator[np.random.Generator]:
+    """A generator of its own for each finding: ``count`` of them, or as many as ``rng`` draws between two numbers."""
+    by_chance = int(rng.integers(drawn[0], drawn[1] + 1))
+    for _ in range(by_chance if count is None else count):
+        yield np.random.default_rng(rng.integers(2**31))
 
 
 def lung_point(lungs: Labels, label: int, height: float, depth: float, angle: float, grid: Grid) -> Vector:
