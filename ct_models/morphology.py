@@ -26,14 +26,20 @@ def distance_to_mm(mask: Mask, spacing_mm: Spacing) -> Volume:
 
 def dilate_mm(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
     """Dilate by a ball: every voxel whose centre lies within ``radius_mm`` of the mask."""
-    if not mask.any():
-        return mask.copy()
-    return distance_to_mm(mask, spacing_mm) <= radius_mm
+    grown = mask.copy()
+    if mask.any():
+        box = _reach(mask, radius_mm, spacing_mm)
+        grown[box] = distance_to_mm(mask[box], spacing_mm) <= radius_mm
+    return grown
 
 
 def erode_mm(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
     """Erode by a ball. Outside the array counts as mask, so the array's faces do not erode it."""
-    return ~dilate_mm(~mask, radius_mm, spacing_mm)
+    left = mask.copy()
+    if mask.any():
+        box = _reach(mask, radius_mm, spacing_mm)
+        left[box] = ~dilate_mm(~mask[box], radius_mm, spacing_mm)
+    return left
 
 
 def open_mm(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
@@ -57,6 +63,14 @@ def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
     """Slices of the smallest box around a non-empty mask, widened by ``margin`` voxels within the array."""
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     return tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)
+
+
+def _reach(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> tuple[slice, ...]:
+    """The box of a non-empty mask, widened by a radius within the array."""
+    return tuple(
+        slice(max(0, s.start - margin), s.stop + margin)
+        for s, margin in zip(bounding_box(mask), (int(radius_mm / step) + 1 for step in spacing_mm), strict=True)
+    )
 
 
 def fill_axial_holes(mask: Mask) -> Mask:

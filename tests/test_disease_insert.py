@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from ct_models.lungs import segment_lungs
 from drrval.disease import KINDS, Inserted, Lesion, Pattern, disease_truth, draw_lesions, fit_extent, insert_disease
-from drrval.disease.lung_air import air_fraction, denoise, noise_level
+from drrval.disease.lung_air import air_fraction, bronchi, denoise, noise_level
 from drrval.errors import StudyError
 from drrval.intake import read_ct
 from drrval.volume import CTVolume, Grid
@@ -146,6 +146,18 @@ def test_a_vessel_keeps_its_density() -> None:
     result = insert_disease(hu, GRID, lungs, [lesion("ggo", -500.0), lesion("consolidation", 20.0, radius=8.0)])
     assert np.array_equal(result.hu[tube], hu[tube])
     assert (result.lesions[tube] > 0).any()
+
+
+def test_clear_lung_between_vessels_is_no_bronchus() -> None:
+    rng = np.random.default_rng(2)
+    vessels = gaussian_filter(rng.standard_normal(GRID.shape), 1.0)
+    hu = np.where(vessels > np.quantile(vessels, 0.9), -700.0, -905.0).astype(np.float32)
+    assert bronchi(hu, GRID).max() == 0
+    lumen = (slice(5, 55), slice(31, 34), slice(25, 28))
+    hu[:, 29:36, 23:30], hu[lumen] = -700.0, -990.0
+    found = bronchi(hu, GRID)
+    assert found[lumen].mean() > 0.5
+    assert found.sum() < 2 * found[lumen].sum()
 
 
 def test_an_open_bronchus_stays_black() -> None:

@@ -22,7 +22,7 @@ from drrval.study.scorers import score_ct
 from validation.markdown import table
 
 PROCEDURAL = SimulateSettings.model_validate(
-    {"patients": 40, "timepoints": {"min": 2, "max": 4}, "seed": 4, "spacing_mm": [1.5, 1.5, 2.0]}
+    {"patients": 24, "timepoints": {"min": 2, "max": 4}, "seed": 4, "spacing_mm": [1.5, 1.5, 2.0]}
 )
 # Every real scan serves two virtual patients, so that a few chests give more than one course each.
 REAL_SEEDS = (4, 5)

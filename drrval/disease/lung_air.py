@@ -16,7 +16,8 @@ _SOFT_TISSUE_HU = (0.0, 120.0)
 _SLABS = 6
 _EVEN_VOXELS = 7  # noise is measured where nothing but soft tissue is so near
 _LUMEN_MM = 9.0  # widest bronchus that is looked for
-_LUMEN_HU = -890.0
+_LUMEN_HU, _BELOW_LUNG_HU = -890.0, 40.0  # how dark it is, and how much darker than the lung about it at least
+_LUNG_HU = (-970.0, -600.0)  # between the vessels, and not the air outside the patient
 _LUMEN_CONTRAST_HU = 90.0
 _SMALLEST_LUMEN_MM3 = 60.0
 
@@ -81,7 +82,9 @@ def bronchi(hu: Array, grid: Grid) -> Array:
     """
     width = [max(3, 2 * round(_LUMEN_MM / step / 2.0) + 1) for step in grid.spacing_mm[1::-1]]
     wall = ndimage.grey_closing(hu, size=(1, *width)) - hu
-    parts, _ = ndimage.label((wall > _LUMEN_CONTRAST_HU) & (hu < _LUMEN_HU))
+    lung = hu[(hu > _LUNG_HU[0]) & (hu < _LUNG_HU[1])]
+    darkest = min(_LUMEN_HU, float(np.median(lung)) - _BELOW_LUNG_HU) if lung.size else _LUMEN_HU
+    parts, _ = ndimage.label((wall > _LUMEN_CONTRAST_HU) & (hu < darkest))
     large = np.bincount(parts.ravel()) * float(np.prod(grid.spacing_mm)) > _SMALLEST_LUMEN_MM3
     large[0] = False
     lumen = large[parts]

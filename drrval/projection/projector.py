@@ -39,9 +39,10 @@ def project(
         geometry: source and detector.
         model: voxel value to (material, density).
         backend: ``separable`` (panel parallel to two volume axes; fastest), ``virtual`` (any pose, by way of such a
-            panel; smooths each ray's sum over at most half a voxel, a few parts in 10,000 of the image), ``ray`` (any
-            pose, every ray by itself; the reference), ``cuda`` (``ray`` on an NVIDIA GPU) or ``auto`` (``separable``
-            where it can be, else ``virtual``). ``separable``, ``ray`` and ``cuda`` agree to about 1e-6.
+            panel; smooths each ray's sum over at most a quarter of a voxel, less than one part in 10,000 of the
+            image), ``ray`` (any pose, every ray by itself; the reference), ``cuda`` (``ray`` on an NVIDIA GPU) or
+            ``auto`` (``separable`` where it can be, else ``virtual``). ``separable``, ``ray`` and ``cuda`` agree to
+            about 1e-6.
 
     Returns:
         float32 ``[material, row, col]``, in the density unit of ``model`` times centimetres (g/cm2 for g/cm3). The

@@ -22,7 +22,7 @@ from drrval.projection.frame import IndexFrame
 from drrval.projection.separable import project_separable
 
 _MARGIN = 2  # samples around what is needed, for the cubic kernel
-_COARSEST = 0.25  # of a voxel: finer than the kinks of bilinear interpolation, which the look-up would round off
+_COARSEST = 0.125  # of a voxel: finer than the kinks of bilinear interpolation, which the look-up would round off
 
 
 def project_virtual(
