@@ -10,6 +10,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from numba.core.caching import IndexDataCacheFile
 from study_factory import study_file
@@ -19,7 +20,8 @@ from drrval.volume import CTVolume, Grid
 
 
 def pytest_configure() -> None:
-    """Let the workers of ``pytest -n`` share the cores, and compile into one cache."""
+    """Networks are too small here for threads; workers of ``pytest -n`` share the cores and compile into one cache."""
+    torch.set_num_threads(1)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     numba.set_num_threads(1)

@@ -20,8 +20,6 @@ from ct_models.networks.slice_net import SliceNet, make_slice_net
 from ct_models.slice_reading import scan_probability
 from neural.store import save_weights
 
-torch.set_num_threads(1)
-
 SPACING = (2.0, 1.5, 1.5)
 SHAPE = (60, 90, 140)
 

@@ -11,8 +11,6 @@ from ct_models.localisation import disease_probability, head_cam, layer_cam
 from ct_models.networks.slice_net import VARIANTS, SliceNet, make_slice_net
 from neural.gradcam import grad_cam
 
-torch.set_num_threads(1)
-
 
 class GreyNet(SliceNet):
     """Averages the picture itself; the head looks at the middle slice with a given weight."""

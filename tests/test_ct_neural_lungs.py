@@ -12,12 +12,10 @@ import torch
 from test_ct_lungs import SPACING, dice, ellipsoid, thorax
 from torch import Tensor, nn
 
-torch.set_num_threads(1)
-
-from ct_models.grid import axis_weights, resample, resampled_shape  # noqa: E402
-from ct_models.lung_split import split_right_left  # noqa: E402
-from ct_models.networks.lung_net import VARIANTS, LungNet  # noqa: E402
-from ct_models.neural_lungs import WEIGHTS, NeuralLungSegmenter, lung_labels, lung_probability  # noqa: E402
+from ct_models.grid import axis_weights, resample, resampled_shape
+from ct_models.lung_split import split_right_left
+from ct_models.networks.lung_net import VARIANTS, LungNet
+from ct_models.neural_lungs import WEIGHTS, NeuralLungSegmenter, lung_labels, lung_probability
 
 FINE = (2.0, 0.7, 0.8)
 

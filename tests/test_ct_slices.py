@@ -21,8 +21,6 @@ from ct_models.training.runs import SliceRun, run_slices
 from ct_models.training.slices import measure, slice_losses
 from neural.training import TrainingSettings
 
-torch.set_num_threads(1)
-
 
 def volume(diseased_slices: range = range(10, 20), has_map: bool = True) -> LabelledVolume:
     """Two boxes of lung in 30 slices; a tenth of the right one is diseased in some of them."""

@@ -14,9 +14,7 @@ import torch
 from scipy import ndimage
 from test_ct_lungs import SPACING, thorax
 
-torch.set_num_threads(1)
-
-from ct_models.data.augmentation import (  # noqa: E402
+from ct_models.data.augmentation import (
     OUTSIDE_HU,
     identity_points,
     implant_bowel_gas,
@@ -27,13 +25,13 @@ from ct_models.data.augmentation import (  # noqa: E402
     sample_at,
     sides_after,
 )
-from ct_models.data.lung_slices import LungSliceDataset  # noqa: E402
-from ct_models.data.slices import slice_stack, window  # noqa: E402
-from ct_models.data.tables import COLUMNS, list_cohort, read_table, write_table  # noqa: E402
-from ct_models.data.volumes import LabelledVolume, load_volumes, read_image  # noqa: E402
-from ct_models.training.lungs import lung_loss, measure  # noqa: E402
-from ct_models.training.runs import LungRun, run_lungs  # noqa: E402
-from neural.training import TrainingSettings  # noqa: E402
+from ct_models.data.lung_slices import LungSliceDataset
+from ct_models.data.slices import slice_stack, window
+from ct_models.data.tables import COLUMNS, list_cohort, read_table, write_table
+from ct_models.data.volumes import LabelledVolume, load_volumes, read_image
+from ct_models.training.lungs import lung_loss, measure
+from ct_models.training.runs import LungRun, run_lungs
+from neural.training import TrainingSettings
 
 SIZE = (64, 96)
 

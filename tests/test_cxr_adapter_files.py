@@ -11,15 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from adapter_factory import BoxLungs, radiograph
 
-torch.set_num_threads(1)
-
-from adapter_factory import BoxLungs, radiograph  # noqa: E402
-
-from cxr_models.adapters import OnnxScorer, TorchScriptScorer, TorchXRayVisionScorer  # noqa: E402
-from cxr_models.adapters import scorer as adapter  # noqa: E402
+from cxr_models.adapters import OnnxScorer, TorchScriptScorer, TorchXRayVisionScorer
+from cxr_models.adapters import scorer as adapter
 
 
 @pytest.fixture
@@ -72,8 +70,6 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
 
 def onnx_file(path: Path, side: int | str, opset: int = 17, inputs: int = 1) -> Path:
     """A graph that gives the mean of the image as a logit."""
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     names = [f"image{n}" for n in range(inputs)]
     graph = helper.make_graph(
@@ -120,7 +116,6 @@ def test_onnx_files_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_onnx_weights_in_other_files_are_refused(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
     whole = onnx.load(onnx_file(tmp_path / "whole.onnx", 64))
     weights = onnx.numpy_helper.from_array(np.ones((1, 1, 64, 64), np.float32), "weights")
     whole.graph.initializer.append(weights)

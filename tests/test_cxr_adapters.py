@@ -6,17 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from adapter_factory import SIDE, Array, BoxLungs, left_half, radiograph
 
-torch.set_num_threads(1)
-
-from adapter_factory import SIDE, Array, BoxLungs, left_half, radiograph  # noqa: E402
-
-from cxr_models.adapters import CallableScorer  # noqa: E402
-from cxr_models.adapters import scorer as adapter  # noqa: E402
-from cxr_models.adapters.convert import from_outputs, to_input  # noqa: E402
-from cxr_models.adapters.options import ModelOptions  # noqa: E402
-from cxr_models.contract import CXRInput  # noqa: E402
+from cxr_models.adapters import CallableScorer
+from cxr_models.adapters import scorer as adapter
+from cxr_models.adapters.convert import from_outputs, to_input
+from cxr_models.adapters.options import ModelOptions
+from cxr_models.contract import CXRInput
 
 
 @pytest.fixture

@@ -9,16 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
-
-from cxr_models.data.balance import Balance, repeats  # noqa: E402
-from cxr_models.data.detection import DetectionDataset  # noqa: E402
-from cxr_models.data.lungs import LungDataset, lung_target, split_lungs  # noqa: E402
-from cxr_models.data.synthetic import read_bits, read_synthetic  # noqa: E402
-from cxr_models.data.tables import NIH_FINDINGS  # noqa: E402
+from cxr_models.data.balance import Balance, repeats
+from cxr_models.data.detection import DetectionDataset
+from cxr_models.data.lungs import LungDataset, lung_target, split_lungs
+from cxr_models.data.synthetic import read_bits, read_synthetic
+from cxr_models.data.tables import NIH_FINDINGS
 
 Mask = npt.NDArray[np.bool_]
 

@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-torch.set_num_threads(1)
-
-from cxr_models.contract import CXRInput, UnsuitableImageError  # noqa: E402
-from cxr_models.data.images import read_grey  # noqa: E402
-from cxr_models.examination import Examination, check_grey_levels, examine  # noqa: E402
-from cxr_models.lung_fields import LungFields  # noqa: E402
-from cxr_models.pneumonia import WEIGHTS, DLNetLightScorer  # noqa: E402
-from cxr_models.postprocessing import lung_masks  # noqa: E402
-from cxr_models.typical_lungs import (  # noqa: E402
+from cxr_models.contract import CXRInput, UnsuitableImageError
+from cxr_models.data.images import read_grey
+from cxr_models.examination import Examination, check_grey_levels, examine
+from cxr_models.lung_fields import LungFields
+from cxr_models.pneumonia import WEIGHTS, DLNetLightScorer
+from cxr_models.postprocessing import lung_masks
+from cxr_models.typical_lungs import (
     FEATURES,
     TypicalLungs,
     certainty,

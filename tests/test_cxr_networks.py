@@ -8,22 +8,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
-pytest.importorskip("safetensors")
-
-from cxr_models.augment.fields import soft_ellipse  # noqa: E402
-from cxr_models.contract import CXRInput  # noqa: E402
-from cxr_models.data.detection import DetectionItem  # noqa: E402
-from cxr_models.networks.dlnet import DLNet, DLNetOutput, LocalisationHead, bounded, detect  # noqa: E402
-from cxr_models.networks.lsnet import LSNet  # noqa: E402
-from cxr_models.pneumonia import DLNetLightScorer, Reading  # noqa: E402
-from cxr_models.postprocessing import LungMasks  # noqa: E402
-from cxr_models.training.detection import dlnet_loss  # noqa: E402
-from cxr_models.training.refinement import RefinementSettings, fused_grad_cam, refine_targets  # noqa: E402
-from neural.metrics import roc_auc  # noqa: E402
-from neural.store import save_weights  # noqa: E402
+from cxr_models.augment.fields import soft_ellipse
+from cxr_models.contract import CXRInput
+from cxr_models.data.detection import DetectionItem
+from cxr_models.networks.dlnet import DLNet, DLNetOutput, LocalisationHead, bounded, detect
+from cxr_models.networks.lsnet import LSNet
+from cxr_models.pneumonia import DLNetLightScorer, Reading
+from cxr_models.postprocessing import LungMasks
+from cxr_models.training.detection import dlnet_loss
+from cxr_models.training.refinement import RefinementSettings, fused_grad_cam, refine_targets
+from neural.metrics import roc_auc
+from neural.store import save_weights
 
 Image = npt.NDArray[np.float32]
 

@@ -10,23 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
-
-from cxr_models.augment.fields import soft_ellipse  # noqa: E402
-from cxr_models.data.split import split_of  # noqa: E402
-from cxr_models.data.tables import read_covid  # noqa: E402
-from cxr_models.networks.dlnet import DLNet, DLNetOutput, detect  # noqa: E402
-from cxr_models.networks.lsnet import LSNet  # noqa: E402
-from cxr_models.postprocessing import to_shape  # noqa: E402
-from cxr_models.severity import SeverityCalibration, continuous_extent  # noqa: E402
-from cxr_models.training.operating_points import _known_lungs, _masks, _prepared, operating_points  # noqa: E402
-from cxr_models.training.pseudo_masks import add_lung_masks, find_lungs, take_heart_out  # noqa: E402
-from cxr_models.training.refinement import RefinementSettings  # noqa: E402
-from cxr_models.training.runs import DetectionRun, LungRun, Start, detection_table, run_detection, run_lungs  # noqa: E402
-from neural.training import TrainingSettings  # noqa: E402
+from cxr_models.augment.fields import soft_ellipse
+from cxr_models.data.split import split_of
+from cxr_models.data.tables import read_covid
+from cxr_models.networks.dlnet import DLNet, DLNetOutput, detect
+from cxr_models.networks.lsnet import LSNet
+from cxr_models.postprocessing import to_shape
+from cxr_models.severity import SeverityCalibration, continuous_extent
+from cxr_models.training.operating_points import _known_lungs, _masks, _prepared, operating_points
+from cxr_models.training.pseudo_masks import add_lung_masks, find_lungs, take_heart_out
+from cxr_models.training.refinement import RefinementSettings
+from cxr_models.training.runs import DetectionRun, LungRun, Start, detection_table, run_detection, run_lungs
+from neural.training import TrainingSettings
 
 SIZE = 64
 BITS = ("lung_field_right", "lung_field_left", "lesion_right", "lesion_left")

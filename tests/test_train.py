@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-torch.set_num_threads(1)
-
-from drrval.cli import main  # noqa: E402
-from drrval.errors import StudyError  # noqa: E402
-from drrval.study.store import held_folder  # noqa: E402
-from drrval.training.config import load_run, paths_of  # noqa: E402
-from drrval.training.kinds import KINDS, Kind  # noqa: E402
-from neural.store import load_settings, load_weights  # noqa: E402
-from neural.training import Trained, TrainingSettings, fit  # noqa: E402
+from drrval.cli import main
+from drrval.errors import StudyError
+from drrval.study.store import held_folder
+from drrval.training.config import load_run, paths_of
+from drrval.training.kinds import KINDS, Kind
+from neural.store import load_settings, load_weights
+from neural.training import Trained, TrainingSettings, fit
 
 CONFIGS = Path(__file__).parents[1] / "studies" / "train"
 
