@@ -10,11 +10,13 @@ hold are left out.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import get_num_threads, njit
 
 from drrval.projection.frame import IndexFrame
 from drrval.projection.sampling import FAST, density, typed_voxels
@@ -56,30 +58,17 @@ def project_separable(
     row_square = frame.slope_squared(slow, steps[0][slow], shape[0])
     column_square = frame.slope_squared(fast, steps[1][fast], shape[1])
     lengths = (float(frame.spacing_cm[driving]), row_square, column_square)
-    _project(typed_voxels(values), values.shape, driving, row_map, column_map, bounds, lines, lengths, _TILE, image)
+    voxels = typed_voxels(values)
+
+    def project(corner: tuple[int, int]) -> None:
+        _project_tile(voxels, values.shape, driving, row_map, column_map, corner, bounds, lines, lengths, image)
+
+    # One task per tile of the detector; every pixel is written by one task, so threads cannot change a bit. Compiling
+    # the same loop with Numba's prange takes 8 s longer.
+    corners = product(*(range(0, n, size) for n, size in zip(shape, _TILE, strict=True)))
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        list(pool.map(project, corners))
     return np.ascontiguousarray(image.swapaxes(1, 2)) if swapped else image
-
-
-@njit(cache=True, parallel=True, nogil=True)
-def _project(
-    voxels: Any,
-    shape: Any,
-    driving: int,
-    row_map: Any,
-    column_map: Any,
-    bounds: Any,
-    lines: Any,
-    lengths: Any,
-    tile: Any,
-    image: Any,
-) -> None:
-    """One task per tile of the detector; every pixel is written by one task, so threads cannot change a bit."""
-    n_tiles_across = -(-image.shape[2] // tile[1])
-    n_tiles = -(-image.shape[1] // tile[0]) * n_tiles_across
-    for t in prange(n_tiles):
-        row, column = t // n_tiles_across * tile[0], t % n_tiles_across * tile[1]
-        part = image[:, row : row + tile[0], column : column + tile[1]]
-        _project_tile(voxels, shape, driving, row_map, column_map, row, column, bounds, lines, lengths, part)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -89,14 +78,15 @@ def _project_tile(
     driving: int,
     row_map: Any,
     column_map: Any,
-    row: int,
-    column: int,
+    corner: Any,
     bounds: Any,
     lines: Any,
     lengths: Any,
-    part: Any,
+    image: Any,
 ) -> None:
     """Walk through the planes in groups: resample the voxel rows that the tile sees, then add them to its rows."""
+    row, column = corner
+    part = image[:, row : row + _TILE[0], column : column + _TILE[1]]
     n_materials, n_rows, n_columns = part.shape
     gap, row_square, column_square = lengths
     fast = 1 if driving == 2 else 2
@@ -340,7 +330,9 @@ def _add_rows(resampled: Any, present: Any, m: int, rows: Any, weights: Any, run
             _add_row(resampled, present, m, rows[:, r], weights[:, :, r], out[r])
             r += 1
             continue
-        slopes[:] = (weights[:, :, r + n - 1] - weights[:, :, r]) / np.float32(n - 1)
+        for side in range(2):  # an array expression would take four seconds more to compile
+            for p in range(_GROUP):
+                slopes[side, p] = (weights[side, p, r + n - 1] - weights[side, p, r]) / np.float32(n - 1)
         value[:] = np.float32(0.0)
         step[:] = np.float32(0.0)
         _add_row(resampled, present, m, rows[:, r], weights[:, :, r], value)
