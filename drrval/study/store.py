@@ -22,6 +22,7 @@ from drrval.volume import Grid
 
 _TEMPORARY = ".unfinished-"
 _LOCK = ".drrval.lock"
+PNG_EFFORT = 4  # of 9: pictures a tenth larger than at 6, written in less than half the time
 
 
 @contextmanager
@@ -106,7 +107,7 @@ def write_volume(path: Path, array: npt.NDArray[Any], grid: Grid) -> None:
 
 def write_picture(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     """Write grey or RGB pixels as PNG."""
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(pixels).save(path, compress_level=PNG_EFFORT)
 
 
 def clear_unfinished(work: Path) -> None:

@@ -10,13 +10,13 @@ import SimpleITK as sitk
 from PIL import Image as Picture
 
 from drrval.errors import DrrvalError
+from drrval.study.store import PNG_EFFORT
 from drrval.synthesis.image import LabelledRadiograph
 from drrval.synthesis.masks import MASK_NAMES
 from drrval.synthesis.settings import SynthesisSettings
 
 THICKNESS_CM, DENSITY_G_CM2 = 0.001, 0.0005  # what one grey level of a map means
 _SUFFIX = {"png8": ".png", "png16": "_16bit.png", "nifti": ".nii.gz"}
-_PNG_EFFORT = 4  # of 9: files a tenth larger than at 6, written in half the time
 
 
 def write_image(folder: Path, stem: str, made: LabelledRadiograph, settings: SynthesisSettings) -> dict[str, str]:
@@ -72,7 +72,7 @@ def read_map(path: str | Path) -> npt.NDArray[np.float32]:
 
 
 def _write_png(path: Path, pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
-    Picture.fromarray(pixels).save(path, compress_level=_PNG_EFFORT)
+    Picture.fromarray(pixels).save(path, compress_level=PNG_EFFORT)
 
 
 def _read_png16(path: Path) -> npt.NDArray[np.int64]:
