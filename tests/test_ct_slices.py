@@ -14,7 +14,7 @@ from test_ct_lungs import SPACING, thorax
 from ct_models.data.pneumonia_slices import PneumoniaSliceDataset, lesion_shares
 from ct_models.data.slices import window
 from ct_models.data.tables import list_cohort, write_table
-from ct_models.data.volumes import LabelledVolume
+from ct_models.data.volumes import LabelledVolume, read_slice_labels
 from ct_models.networks.slice_net import SliceReading, make_slice_net
 from ct_models.slices import FILL_HU, PICTURE, WINDOW_HU, Crop, cut, lung_crop, paste, pictures
 from ct_models.training.runs import SliceRun, run_slices
@@ -31,7 +31,7 @@ def volume(diseased_slices: range = range(10, 20), has_map: bool = True) -> Labe
     lesions = np.zeros(hu.shape, np.uint8)
     lesions[diseased_slices.start : diseased_slices.stop, 110:130, 40:80] = 1
     hu[lesions > 0] = -500
-    return LabelledVolume("p1", hu, lungs, lesions, has_map)
+    return LabelledVolume("p1", hu, lungs, lesions, np.full(30, np.nan, np.float32), has_map)
 
 
 def test_crop_is_centred_on_the_lungs_and_fits_them() -> None:
@@ -143,8 +143,58 @@ def test_augmented_examples_follow_seed_and_epoch_and_keep_their_ranges() -> Non
     assert 0 < sum(labels) < 12
 
 
-def test_scans_without_a_lesion_map_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 scan\\(s\\) have no lesion map"):
+def labelled() -> LabelledVolume:
+    """The scan of :func:`volume`, of which only the labels of its slices are known."""
+    known = np.zeros(30, np.float32)
+    known[10:20], known[9], known[20] = 1.0, 0.5, 0.25
+    mapped = volume()
+    return LabelledVolume("p1", mapped.hu, mapped.lungs, np.zeros_like(mapped.lesions), known, False)
+
+
+def test_slice_labels_do_where_disease_is_not_mapped() -> None:
+    shares = lesion_shares(labelled())
+    assert (shares[10:20] == 1.0).all()
+    assert (shares[2:9] == 0.0).all()
+    assert (shares[21:28] == 0.0).all()
+    assert np.isnan(shares[[0, 1, 9, 20, 28, 29]]).all()
+    fixed = PneumoniaSliceDataset([labelled()], every=1)
+    for index, (_, z) in enumerate(fixed.fixed):
+        example, diseased = fixed[index], 10 <= z < 20
+        assert (float(example["label"]), float(example["label_weight"])) == (diseased, 1.0)
+        assert float(example["located"]) == (not diseased)
+        assert not example["lesion"].any()
+    augmented = PneumoniaSliceDataset([labelled()], per_epoch=12, seed=3)
+    assert {(float(e["label"]), float(e["located"])) for e in map(augmented.__getitem__, range(12))} == {(0, 1), (1, 0)}
+
+
+def test_a_slice_diseased_nobody_knows_where_teaches_its_label_alone() -> None:
+    lesion = torch.zeros(2, 8, 8, dtype=torch.float64)
+    batch = {"lesion": lesion, "lung": torch.ones_like(lesion), "label": torch.ones(2), "label_weight": torch.ones(2)}
+    batch["located"] = torch.tensor([0.0, 1.0])
+    sick, clear = np.full((8, 8), 0.9), np.full((8, 8), 1e-9)
+    pair = [reading_of(sick, 2.0), reading_of(clear, 2.0)]
+    both = slice_losses(SliceReading(*(torch.cat(parts) for parts in zip(*pair, strict=True))), batch)
+    assert float(both["locations"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(both["overlap"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(both["slices"]) == pytest.approx(np.log1p(np.exp(-2.0)))
+
+
+def test_slice_labels_are_read_from_the_head_down(tmp_path: Path) -> None:
+    table = tmp_path / "slices.csv"
+    table.write_text("index_head_to_feet,infected\n1,0\n0,1\n2,0\n")
+    np.testing.assert_array_equal(read_slice_labels(table, 3), [0, 0, 1])
+    for text, message in (
+        ("index,infected\n0,1\n", "lacks the column\\(s\\) index_head_to_feet"),
+        ("index_head_to_feet,infected\n0,1\n0,1\n2,0\n", "Give one row for each"),
+        ("index_head_to_feet,infected\n0,1\n1,2\n2,0\n", "other values than 0 and 1"),
+    ):
+        table.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read_slice_labels(table, 3)
+
+
+def test_scans_with_neither_lesion_map_nor_slice_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 scan\\(s\\) have neither a lesion map nor slice labels"):
         PneumoniaSliceDataset([volume(has_map=False)])
     with pytest.raises(ValueError, match="no scans"):
         PneumoniaSliceDataset([])
@@ -159,6 +209,7 @@ def test_losses_are_zero_for_a_perfect_reading_and_ignore_open_labels() -> None:
     lesion = torch.zeros(1, 8, 8, dtype=torch.float64)
     lesion[:, 2:4, 2:6] = 1.0
     batch = {"lesion": lesion, "lung": torch.ones_like(lesion), "label": torch.ones(1), "label_weight": torch.ones(1)}
+    batch["located"] = torch.ones(1)
     right = np.where(lesion[0].numpy() > 0, 1 - 1e-9, 1e-9)
     perfect = slice_losses(reading_of(right, 30.0), batch)
     assert float(perfect["loss"]) == pytest.approx(0.0, abs=1e-6)

@@ -143,7 +143,8 @@ def test_a_lung_map_on_another_grid_is_refused(cohort: Path, tmp_path: Path) -> 
     ct = str(cohort / "sub-01" / "ses-01" / "ct.nii.gz")
     for name, shape, message in (("small", (3, 4, 5), "Resample it"), ("empty", thorax()[0].shape, "holds no lung")):
         _write(tmp_path / f"{name}.nii.gz", np.zeros(shape, np.uint8))
-        row = {"patient": "p", "path": ct, "lungs": str(tmp_path / f"{name}.nii.gz"), "lesions": "", "split": "train"}
+        row = {"patient": "p", "path": ct, "lungs": str(tmp_path / f"{name}.nii.gz"), "lesions": ""}
+        row |= {"slices": "", "split": "train"}
         with pytest.raises(ValueError, match=message):
             load_volumes(pd.DataFrame([row]), tmp_path / "cache")
 

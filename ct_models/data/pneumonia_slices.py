@@ -41,22 +41,22 @@ class PneumoniaSliceDataset(SliceExamples):
     Augmented slices: every scan has the same chance; two in three are diseased where a scan has both kinds.
 
     Args:
-        volumes: see :func:`ct_models.data.volumes.load_volumes`; each with a lesion map.
+        volumes: see :func:`ct_models.data.volumes.load_volumes`; each with a lesion map or labels of its slices.
         per_epoch: augmented examples in an epoch; 0 for every ``every``-th slice unchanged.
         every: see ``per_epoch``.
         seed: of the augmentation.
 
     Raises:
-        ValueError: no scans, or one whose disease is not mapped.
+        ValueError: no scans, or one with neither lesion map nor slice labels.
     """
 
     def __init__(
         self, volumes: Sequence[LabelledVolume], *, per_epoch: int = 0, every: int = 16, seed: int = 0
     ) -> None:
-        if unmapped := [v.patient for v in volumes if not v.has_lesion_map]:
+        if unknown := [v.patient for v in volumes if not v.has_lesion_map and np.isnan(v.infected).all()]:
             raise ValueError(
-                f"{len(unmapped)} scan(s) have no lesion map, first that of patient {unmapped[0]!r}. The slice "
-                "classifier learns from exact maps: leave these scans out, or give an empty map where all is healthy."
+                f"{len(unknown)} scan(s) have neither a lesion map nor slice labels, first that of patient "
+                f"{unknown[0]!r}. Give one of them, an empty map where all is healthy, or leave these scans out."
             )
         self.shares = [lesion_shares(volume) for volume in volumes]
         fixed = [(n, int(z)) for n, s in enumerate(self.shares) for z in np.flatnonzero(~np.isnan(s))[::every]]
@@ -70,13 +70,14 @@ class PneumoniaSliceDataset(SliceExamples):
 
         Returns:
             ``images`` float32 ``[3, H, W]``, 0-1; ``lesion`` and ``lung`` ``[H / 4, W / 4]``, the diseased share of
-            the lung in a location and its share of lung; ``label`` 0 or 1; ``label_weight``, 0 where the label is open.
+            the lung in a location and its share of lung; ``located``, 0 where the slice is diseased and nobody knows
+            where; ``label`` 0 or 1; ``label_weight``, 0 where the label is open.
         """
         if not self.per_epoch:
             number, z = self.fixed[index]
             hu, lungs, lesions = self._sample(number, z, self._points)
             visible = ndimage.maximum_filter(lungs, (1, 2 * MARGIN_PIXELS + 1, 2 * MARGIN_PIXELS + 1))
-            return _example(hu, visible, lungs[1], lesions)
+            return _example(hu, visible, lungs[1], lesions, self._label(number, z))
         rng = np.random.default_rng([self.seed, self.epoch, index])
         number = int((index + rng.integers(len(self.volumes))) % len(self.volumes))
         z = _draw_slice(self.shares[number], rng)
@@ -84,7 +85,11 @@ class PneumoniaSliceDataset(SliceExamples):
         hu = random_scanner(_expired(hu, lungs[1], rng), rng)
         if rng.random() < _UPSIDE_DOWN:
             hu, lungs = hu[::-1], lungs[::-1]
-        return _example(hu, _random_margin(lungs, rng), lungs[1], lesions)
+        return _example(hu, _random_margin(lungs, rng), lungs[1], lesions, self._label(number, z))
+
+    def _label(self, number: int, z: int) -> float | None:
+        """The label of a slice, 0 or 1, where its disease is not mapped."""
+        return None if self.volumes[number].has_lesion_map else float(self.shares[number][z])
 
     def _sample(self, number: int, z: int, points: Array) -> tuple[Array, Array, Array]:
         """HU and lungs (0-1) ``[3, row, col]`` and lesions (0-1) ``[row, col]`` at points of a slice."""
@@ -96,11 +101,18 @@ class PneumoniaSliceDataset(SliceExamples):
 
 
 def lesion_shares(volume: LabelledVolume) -> Array:
-    """Diseased share of the lung in each slice, 0-1; NaN where there is less than 10 cm2 of lung."""
+    """Diseased share of the lung in each slice, 0-1; NaN where there is less than 10 cm2 of lung.
+
+    Without a lesion map the slice's label, 0 or 1; NaN too between slices of different label.
+    """
     lungs = np.count_nonzero(volume.lungs, axis=(1, 2))
     lesions = np.count_nonzero((volume.lesions > 0) & (volume.lungs > 0), axis=(1, 2))
     enough = lungs * SPACING_MM[1] * SPACING_MM[2] / 100.0 >= _LEAST_LUNG_CM2
-    return np.where(enough, lesions / np.maximum(lungs, 1), np.nan).astype(np.float32)
+    if volume.has_lesion_map:
+        shares = lesions / np.maximum(lungs, 1)
+    else:
+        shares = np.where(np.isin(volume.infected, (0.0, 1.0)), volume.infected, np.nan)
+    return np.where(enough, shares, np.nan).astype(np.float32)
 
 
 def _draw_slice(shares: Array, rng: np.random.Generator) -> int:
@@ -135,14 +147,17 @@ def _widened(lungs: Array, margin: int) -> Array:
     return np.asarray(ndimage.maximum_filter(lungs, (1, size, size)))
 
 
-def _example(hu: Array, visible: Array, lung: Array, lesions: Array) -> dict[str, torch.Tensor]:
-    share = float(lesions.sum() / max(float(lung.sum()), 1.0))
+def _example(
+    hu: Array, visible: Array, lung: Array, lesions: Array, slice_label: float | None
+) -> dict[str, torch.Tensor]:
+    share = float(lesions.sum() / max(float(lung.sum()), 1.0)) if slice_label is None else slice_label
     images = window(FILL_HU + (hu - FILL_HU) * (visible > 0.5), *WINDOW_HU)
     maps = F.avg_pool2d(tensor(np.stack([lesions, lung])), TARGET_STRIDE)
     return {
         "images": tensor(images),
         "lesion": (maps[0] / maps[1].clamp_min(1e-3)).clamp(0.0, 1.0) * (maps[1] > 0),
         "lung": maps[1],
+        "located": torch.tensor(float(not slice_label)),
         "label": torch.tensor(float(share >= POSITIVE)),
         "label_weight": torch.tensor(float(share >= POSITIVE or share <= NEGATIVE)),
     }

@@ -6,7 +6,9 @@ A CSV file with one row per scan; paths are relative to the file::
     normal001,a/ct.nii.gz,a/lungs_labels.nii.gz,a/lesions_labels.nii.gz,train
 
 ``lungs``: 0 elsewhere, 1 right, 2 left lung, disease included; ``lesions``: 0 healthy, anything else diseased, or empty
-where the scan has no map. All scans of one patient (of one real chest, whatever was put into it) share a split.
+where the scan has no map. A column ``slices`` may name a CSV file with a row per slice of the CT, columns
+``index_head_to_feet`` (from 0) and ``infected`` (0 or 1), for scans of which no more is known.
+All scans of one patient (of one real chest, whatever was put into it) share a split.
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ import pandas as pd
 COLUMNS = ("patient", "path", "lungs", "lesions", "split")
 SPLITS = ("train", "validation", "test")
 
-_PATHS = ("path", "lungs", "lesions")
+_OPTIONAL = ("lesions", "slices")
+_PATHS = ("path", "lungs", *_OPTIONAL)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table; its paths become absolute, a missing ``lesions`` the empty string.
+    """Read a table; its paths become absolute, a missing ``lesions`` or ``slices`` the empty string.
+
+    Returns:
+        The columns ``COLUMNS`` and ``slices``.
 
     Raises:
         ValueError: a column is missing, a split is unknown, a patient is in two splits, or a file is not there.
@@ -40,14 +46,16 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path} has patient {splits.idxmax()} in {splits.max()} splits, so what is learnt would be measured on "
             "itself. Put all scans of a patient into one."
         )
+    if "slices" not in table:
+        table["slices"] = ""
     for name in _PATHS:
         table[name] = [str((path.parent / value).resolve()) if value else "" for value in table[name]]
-        absent = [value for value in table[name] if (value or name != "lesions") and not Path(value).is_file()]
+        absent = [value for value in table[name] if (value or name not in _OPTIONAL) and not Path(value).is_file()]
         if absent:
             raise ValueError(
                 f"{path} lists {len(absent)} {name} file(s) that are not there, first {absent[0] or '(empty)'}."
             )
-    return table[list(COLUMNS)]
+    return table[[*COLUMNS, "slices"]]
 
 
 def list_cohort(folder: Path, *, prefix: str = "", validation: float = 0.1, test: float = 0.0) -> pd.DataFrame:
@@ -85,7 +93,7 @@ def list_cohort(folder: Path, *, prefix: str = "", validation: float = 0.1, test
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table with its paths relative to the file."""
     written = table.copy()
-    for name in _PATHS:
+    for name in (name for name in _PATHS if name in table):
         written[name] = [os.path.relpath(value, path.parent) if value else "" for value in table[name]]
     written.to_csv(path, index=False)
 

@@ -28,6 +28,8 @@ def slice_losses(reading: SliceReading, batch: Batch) -> dict[str, Tensor]:
     * ``overlap``: one minus the soft Dice coefficient of the whole batch.
     * ``slices``: cross-entropy of the slice's logit with its label.
 
+    Slices known to be diseased, but not where, count in ``slices`` alone.
+
     Args:
         reading: of the batch's images.
         batch: see :class:`ct_models.data.pneumonia_slices.PneumoniaSliceDataset`.
@@ -35,12 +37,14 @@ def slice_losses(reading: SliceReading, batch: Batch) -> dict[str, Tensor]:
     size = (reading.evidence.shape[1], reading.evidence.shape[2])
     lung, lesion = (F.adaptive_avg_pool2d(batch[name], size) for name in ("lung", "lesion"))
     logits = location_logits(reading.evidence)
-    weight = lung + _OUTSIDE_WEIGHT * (1.0 - lung)
-    locations = (F.binary_cross_entropy_with_logits(logits, lesion, reduction="none") * weight).sum() / weight.sum()
-    found, there = logits.sigmoid() * lung, lesion * lung
+    located = batch["located"][:, None, None]
+    weight = located * (lung + _OUTSIDE_WEIGHT * (1.0 - lung))
+    by_location = F.binary_cross_entropy_with_logits(logits, lesion, reduction="none")
+    locations = (by_location * weight).sum() / weight.sum().clamp_min(1.0)
+    found, there = logits.sigmoid() * lung * located, lesion * lung * located
     overlap = 1.0 - (2.0 * (found * there).sum() + 1.0) / ((found + there).sum() + 1.0)
-    entropy = F.binary_cross_entropy_with_logits(reading.logit, batch["label"], reduction="none")
-    slices = (entropy * batch["label_weight"]).sum() / batch["label_weight"].sum().clamp_min(1.0)
+    by_slice = F.binary_cross_entropy_with_logits(reading.logit, batch["label"], reduction="none")
+    slices = (by_slice * batch["label_weight"]).sum() / batch["label_weight"].sum().clamp_min(1.0)
     loss = locations + _OVERLAP_WEIGHT * overlap + _SLICE_WEIGHT * slices
     return {"loss": loss, "locations": locations, "overlap": overlap, "slices": slices}
 
